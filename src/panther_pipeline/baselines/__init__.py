@@ -1,0 +1,1 @@
+"""Simple next-transaction predictors every model must beat."""

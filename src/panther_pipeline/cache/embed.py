@@ -1,0 +1,169 @@
+"""As-of embeddings: what was known about a user just before an event, or at an instant.
+
+Shape letters: N events, M chosen events, U users, D width, V vocabulary.
+"""
+
+from typing import Literal
+
+import numpy as np
+import polars as pl
+import torch
+from pydantic import Field
+from tqdm import tqdm
+
+from panther_pipeline.cache.states import iter_states
+from panther_pipeline.config import Config
+from panther_pipeline.ledger.splits import TRAIN, UNUSED, parse_instant, to_us
+from panther_pipeline.model.backbone import Backbone
+from panther_pipeline.tokenizer.sequences import TokenSequences
+
+_DAY_US = 86_400_000_000
+_REFRESH_US = {"each_event": 0, "daily": _DAY_US, "weekly": 7 * _DAY_US}
+
+
+class EventEmbeddingConfig(Config):
+    """Which events get an embedding and how fresh the cache was when they happened."""
+
+    since: str | None  # ISO instant; events before it get none (null = all events of the splits)
+    refresh: Literal["each_event", "daily", "weekly"]  # how often the cache is renewed; serving must do the same
+    batch_size: int = Field(gt=0)  # windows per forward pass
+
+
+class UserEmbeddingConfig(Config):
+    """The instant the online cache is made for."""
+
+    as_of: str | None  # ISO instant; only events before it are read (null = the end of the ledger)
+    num_recent_events: int = Field(gt=0)  # latest tokens and times kept per user
+    num_next_transactions: int = Field(gt=0)  # likeliest next transactions kept per user
+    batch_size: int = Field(gt=0)
+
+
+def as_of_rows(sequences: TokenSequences, refresh: str) -> np.ndarray:
+    """The last event the cache had seen when each event happened.
+
+    With `each_event` that is the event before; with `daily` the last event before that day began (UTC), as a
+    nightly refresh would have it.
+
+    Returns:
+        int64 (N,): a row of the same user and strictly earlier in its order, or -1 when there is none.
+
+    Source: design rule "nothing from the future"; staleness as in PANTHER §3.4 (offline caching).
+    """
+    first_N = np.repeat(sequences.offsets_U1[:-1], np.diff(sequences.offsets_U1))
+    rows_N = np.arange(sequences.num_events)
+    refresh_us = _REFRESH_US[refresh]
+    if refresh_us == 0:
+        last_N = rows_N - 1
+    else:
+        # One search over all users: a key that grows with the user, then with time.
+        time_N = sequences.time_us_N - sequences.time_us_N.min(initial=0)
+        boundary_N = sequences.time_us_N // refresh_us * refresh_us - sequences.time_us_N.min(initial=0)
+        span = int(time_N.max(initial=0)) + refresh_us + 1
+        user_N = sequences.user_ix_N()
+        keys_N = user_N * span + time_N
+        last_N = np.searchsorted(keys_N, user_N * span + np.maximum(boundary_N, 0), side="left") - 1
+    return np.where(last_N >= first_N, last_N, -1)
+
+
+def measure_surprises(backbone: Backbone, sequences: TokenSequences, batch_size: int) -> pl.DataFrame:
+    """Score every event against what the model expected one event earlier.
+
+    Returns:
+        One row per event: surprise (float32, -log p of its token in nats; for a user's first event p is the token's
+        share in training) and cosine (float32, between the expected token vector and that of the token that came;
+        0 for first events).
+
+    Source: PANTHER Eq. 3, the deviation between x_new and its prediction.
+    """
+    num = sequences.num_events
+    surprise_N = np.zeros(num, dtype=np.float32)
+    cosine_N = np.zeros(num, dtype=np.float32)
+    is_first_N = np.zeros(num, dtype=bool)
+    is_first_N[sequences.offsets_U1[:-1][np.diff(sequences.offsets_U1) > 0]] = True
+    surprise_N[is_first_N] = -_log_token_share(sequences)[sequences.token_ids_N[is_first_N]]
+    before = np.flatnonzero(~is_first_N) - 1
+    token_ids = torch.from_numpy(np.asarray(sequences.token_ids_N, dtype=np.int64))
+    table_VD = backbone.token_vectors().float()
+    with tqdm(total=len(before), desc="surprise", unit="event", unit_scale=True) as bar:
+        for rows_m, h_mD in iter_states(backbone, sequences, before, batch_size):
+            with torch.inference_mode():
+                log_prob_mV = torch.log_softmax(backbone.next_token_logits(h_mD).float(), dim=-1)
+                seen_m = token_ids[torch.from_numpy(rows_m + 1)].to(h_mD.device)
+                surprise_N[rows_m + 1] = -log_prob_mV.gather(1, seen_m[:, None])[:, 0].cpu().numpy()
+                expected_mD = log_prob_mV.exp() @ table_VD
+                cosine_N[rows_m + 1] = torch.cosine_similarity(expected_mD, table_VD[seen_m], dim=-1).cpu().numpy()
+            bar.update(len(rows_m))
+    return pl.DataFrame({"surprise": surprise_N, "cosine": cosine_N})
+
+
+def standardise_by_past(values_N: np.ndarray, offsets_U1: np.ndarray, as_of_N: np.ndarray) -> np.ndarray:
+    """Each value in standard deviations from the user's values up to its as-of row.
+
+    Fewer than two past values, or past values that do not differ, give 0: nothing is known to deviate from.
+
+    Returns:
+        float32 (N,)
+    """
+    sums = np.concatenate([[0.0], np.cumsum(values_N, dtype=np.float64)])
+    squares = np.concatenate([[0.0], np.cumsum(np.square(values_N, dtype=np.float64))])
+    first_N = np.repeat(offsets_U1[:-1], np.diff(offsets_U1))
+    stop_N = np.where(as_of_N >= 0, as_of_N + 1, first_N)
+    count_N = stop_N - first_N
+    safe_N = np.maximum(count_N, 1)
+    mean_N = (sums[stop_N] - sums[first_N]) / safe_N
+    variance_N = np.maximum((squares[stop_N] - squares[first_N]) / safe_N - mean_N**2, 0.0)
+    # Below a millinat the spread is rounding of the prefix sums, not behaviour.
+    known_N = (count_N >= 2) & (variance_N > 1e-6)
+    return np.where(known_N, (values_N - mean_N) / np.sqrt(np.where(known_N, variance_N, 1.0)), 0.0).astype(np.float32)
+
+
+def embed_events(
+    backbone: Backbone, sequences: TokenSequences, surprises: pl.DataFrame, config: EventEmbeddingConfig
+) -> pl.DataFrame:
+    """The embedding each event of the window would have met in the cache, and how much it deviates from it.
+
+    Args:
+        backbone: the pretrained model.
+        sequences: all histories.
+        surprises: of all events, from `measure_surprises`.
+        config: the window and the refresh.
+
+    Returns:
+        One row per event of a split and at or after `since`: row (int64, into `sequences`), embedding
+        (Array(Float32, D); zeros without history), history_length (int64 events behind the embedding), surprise
+        (nats), surprise_z (standard deviations), cosine.
+
+    Source: PANTHER Eq. 3 (Δ between observed and predicted behaviour).
+    """
+    as_of_N = as_of_rows(sequences, config.refresh)
+    chosen_N = sequences.split_N != UNUSED
+    if config.since is not None:
+        chosen_N &= sequences.time_us_N >= to_us(parse_instant(config.since))
+    rows_M = np.flatnonzero(chosen_N)
+    embedding_MD = np.zeros((len(rows_M), backbone.config.dim), dtype=np.float32)
+    wanted = np.unique(as_of_N[rows_M][as_of_N[rows_M] >= 0])
+    states = np.zeros((len(wanted), backbone.config.dim), dtype=np.float32)
+    with tqdm(total=len(wanted), desc="embed", unit="event", unit_scale=True) as bar:
+        for rows_m, h_mD in iter_states(backbone, sequences, wanted, config.batch_size):
+            states[np.searchsorted(wanted, rows_m)] = h_mD.cpu().numpy()
+            bar.update(len(rows_m))
+    has_history_M = as_of_N[rows_M] >= 0
+    embedding_MD[has_history_M] = states[np.searchsorted(wanted, as_of_N[rows_M][has_history_M])]
+    first_N = np.repeat(sequences.offsets_U1[:-1], np.diff(sequences.offsets_U1))
+    surprise_N = surprises["surprise"].to_numpy()
+    z_N = standardise_by_past(surprise_N, sequences.offsets_U1, as_of_N)
+    return pl.DataFrame(
+        {
+            "row": rows_M,
+            "embedding": pl.Series(embedding_MD, dtype=pl.Array(pl.Float32, backbone.config.dim)),
+            "history_length": np.where(has_history_M, as_of_N[rows_M] - first_N[rows_M] + 1, 0),
+            "surprise": surprise_N[rows_M],
+            "surprise_z": z_N[rows_M],
+            "cosine": surprises["cosine"].to_numpy()[rows_M],
+        }
+    )
+
+
+def _log_token_share(sequences: TokenSequences) -> np.ndarray:
+    counts = np.bincount(sequences.token_ids_N[sequences.split_N == TRAIN], minlength=sequences.vocab_size) + 1.0
+    return np.log(counts / counts.sum()).astype(np.float32)

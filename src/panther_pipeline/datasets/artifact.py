@@ -1,0 +1,80 @@
+"""Artifacts of the library: objects that save and load themselves in inert formats."""
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+from kedro.io import AbstractDataset, DatasetError
+
+from panther_pipeline.publish import is_published
+
+
+class Artifact(Protocol):
+    """What an artifact's class offers; both methods go through `panther_pipeline.publish`."""
+
+    def save(self, path: Path) -> None: ...
+
+    @classmethod
+    def load(cls, path: Path) -> Self: ...
+
+
+# Named here and not in the catalog: a configuration file must not be able to import code.
+_CLASSES = {
+    "backbone": "panther_pipeline.model.backbone:Backbone",
+    "fraud_head": "panther_pipeline.scoring.head:FraudHead",
+    "online_store": "panther_pipeline.cache.store:OnlineStore",
+    "token_sequences": "panther_pipeline.tokenizer.sequences:TokenSequences",
+    "tokenizer": "panther_pipeline.tokenizer.tokenizer:Tokenizer",
+}
+
+
+class ArtifactDataset(AbstractDataset[Artifact, Artifact]):
+    """One artifact at one path; its class is imported when it is first loaded.
+
+    Args:
+        filepath: a file (tokenizer) or a folder with a manifest (all others).
+        artifact: one of the names listed in the error below when it is wrong.
+        metadata: for Kedro-Viz and run tracking.
+    """
+
+    def __init__(self, *, filepath: str, artifact: str, metadata: dict[str, Any] | None = None):
+        if artifact not in _CLASSES:
+            raise DatasetError(f"artifact: '{artifact}' is unknown; allowed: {', '.join(sorted(_CLASSES))}.")
+        self._filepath = Path(filepath)
+        self._artifact = artifact
+        self.metadata = metadata
+
+    def load(self) -> Artifact:
+        module, _, name = _CLASSES[self._artifact].partition(":")
+        return getattr(import_module(module), name).load(self._filepath)
+
+    def save(self, data: Artifact) -> None:
+        data.save(self._filepath)
+
+    def _exists(self) -> bool:
+        return self._filepath.is_file() or is_published(self._filepath)
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._filepath), "artifact": self._artifact}
+
+
+class CheckpointDataset(AbstractDataset[None, Any]):
+    """The folder a training run keeps its checkpoints in, handed to the node as a `CheckpointFolder`."""
+
+    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None):
+        self._filepath = Path(filepath)
+        self.metadata = metadata
+
+    def load(self) -> Any:
+        from panther_pipeline.training.checkpoint import CheckpointFolder
+
+        return CheckpointFolder(self._filepath)
+
+    def save(self, data: None) -> None:
+        raise DatasetError("Checkpoints are written by the training loop while it runs, never by a node's output.")
+
+    def _exists(self) -> bool:
+        return True
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._filepath)}

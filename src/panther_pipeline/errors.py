@@ -1,0 +1,25 @@
+"""Errors for people: what happened, where, what is allowed, what to do next."""
+
+
+class PantherError(ValueError):
+    """Base class of every error that a user can mend."""
+
+
+class SourceError(PantherError):
+    """A source file or table cannot be read as the ledger configuration says."""
+
+
+class ConfigurationError(PantherError):
+    """Parameters contradict each other or the data."""
+
+
+class ArtifactError(PantherError):
+    """A saved artifact is missing, damaged, or belongs to another run."""
+
+
+class QuarantineError(PantherError):
+    """Too many rows were quarantined to go on."""
+
+
+class TrainingError(PantherError):
+    """Training cannot go on (a loss that is not finite, memory exhausted, nothing to train on)."""

@@ -1,0 +1,1 @@
+"""The only place, with datasets and hooks, that knows Kedro."""

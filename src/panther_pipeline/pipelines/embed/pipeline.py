@@ -1,0 +1,42 @@
+"""backbone + token_sequences → event_embeddings, user_embeddings, next_transactions, online_store."""
+
+from kedro.pipeline import Node, Pipeline
+
+from panther_pipeline.pipelines.embed.nodes import (
+    embed_labelled_events,
+    embed_users,
+    measure_surprises,
+    tabulate_token_embeddings,
+)
+
+
+def create_pipeline(**kwargs) -> Pipeline:
+    """What the model knew before each event, and knows about every user now."""
+    return Pipeline(
+        [
+            Node(
+                measure_surprises,
+                inputs=["backbone", "token_sequences", "params:embedding.batch_size"],
+                outputs="event_surprises",
+                name="measure_surprises",
+            ),
+            Node(
+                embed_labelled_events,
+                inputs=["backbone", "token_sequences", "event_surprises", "valid_events", "params:embedding.events"],
+                outputs="event_embeddings",
+                name="embed_labelled_events",
+            ),
+            Node(
+                embed_users,
+                inputs=["backbone", "token_sequences", "event_surprises", "tokenizer", "params:embedding.users"],
+                outputs=["user_embeddings", "next_transactions", "online_store"],
+                name="embed_users",
+            ),
+            Node(
+                tabulate_token_embeddings,
+                inputs=["backbone", "tokenizer"],
+                outputs="token_embeddings",
+                name="tabulate_token_embeddings",
+            ),
+        ]
+    )

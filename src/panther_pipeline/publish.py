@@ -1,0 +1,142 @@
+"""The one way anything is written: a hidden sibling, fsync, rename.
+
+A reader finds the old content or the new content, never a mixture and never half (docs/adr/0002-publish.md).
+A single file is renamed over its predecessor. A folder of files cannot be: `rename` refuses a folder that is not
+empty. So an artifact of several files is a *generation*, a sub-folder of its own, and one manifest file, renamed
+over its predecessor, says which generation is current and what the digest of each of its files is.
+"""
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from panther_pipeline.errors import ArtifactError
+
+MANIFEST = "manifest.json"
+_CHUNK_BYTES = 1 << 20
+
+
+def publish_file(path: Path, write: Callable[[Path], None]) -> None:
+    """Replace `path` by what `write` puts into a temporary sibling, or leave it untouched.
+
+    Args:
+        path: the file to replace; missing parent folders are made.
+        write: called once with the temporary path; must create that file.
+
+    Raises:
+        OSError: disk full, read-only, no permission; the temporary file is removed, the old content stays.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The suffix stays last, since writers choose their format by it.
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.partial{path.suffix}")
+    try:
+        write(temporary)
+        _fsync(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    _fsync(path.parent)
+
+
+def publish_json(path: Path, value: Any) -> None:
+    """Publish `value` as readable JSON; NaN and infinity are refused, since JSON has neither."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    publish_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def publish_folder(path: Path, write: Callable[[Path], None], facts: dict[str, Any] | None = None) -> None:
+    """Publish several files as one artifact: all of them become visible in the same instant.
+
+    Layout: `path/<generation>/<files>` and `path/manifest.json`, which names the current generation, the SHA-256
+    of each file and `facts` (whatever identifies the artifact). The previous generation is kept, so that a reader
+    that opened it a moment ago can go on, and as a way back; older ones are removed.
+
+    Args:
+        path: the artifact's folder.
+        write: called once with an empty folder; must put all files directly into it.
+        facts: JSON values stored under "facts".
+
+    Raises:
+        OSError: the new generation is removed, the current one stays.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    previous = _read_manifest(path)["generation"] if (path / MANIFEST).exists() else None
+    generation = secrets.token_hex(6)
+    temporary = path / f".{generation}.partial"
+    temporary.mkdir()
+    try:
+        write(temporary)
+        files = sorted(file for file in temporary.iterdir())
+        digests = {file.name: file_digest(file) for file in files}
+        for file in files:
+            _fsync(file)
+        _fsync(temporary)
+        os.replace(temporary, path / generation)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    manifest = {"generation": generation, "files": digests, "facts": facts or {}}
+    publish_json(path / MANIFEST, manifest)
+    for stray in path.iterdir():
+        if stray.is_dir() and stray.name not in (generation, previous):
+            shutil.rmtree(stray, ignore_errors=True)
+
+
+def open_published(path: Path) -> tuple[Path, dict[str, Any]]:
+    """The folder of the current generation and its facts, once every file's digest has been checked.
+
+    Raises:
+        ArtifactError: no manifest, a file missing, or a file whose content is not what was written.
+    """
+    manifest = _read_manifest(path)
+    folder = path / manifest["generation"]
+    for name, digest in manifest["files"].items():
+        file = folder / name
+        if not file.is_file():
+            raise ArtifactError(f"{file} is missing although {path / MANIFEST} lists it. Run its pipeline again.")
+        if file_digest(file) != digest:
+            raise ArtifactError(
+                f"{file} has changed since it was written: its SHA-256 is not the one in {path / MANIFEST}. "
+                "Run its pipeline again."
+            )
+    return folder, manifest["facts"]
+
+
+def is_published(path: Path) -> bool:
+    """Whether `path` holds a complete artifact (its content is checked when it is opened)."""
+    return (path / MANIFEST).is_file()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes, hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ArtifactError(f"{path} holds no artifact: {MANIFEST} is missing. Run the pipeline that makes it.") from None
+    except ValueError as error:
+        raise ArtifactError(f"{path / MANIFEST} is damaged ({error}). Run its pipeline again.") from None
+    names = [manifest.get("generation"), *manifest.get("files", {})] if isinstance(manifest, dict) else [None]
+    if any(not isinstance(name, str) or Path(name).name != name or name.startswith(".") for name in names):
+        raise ArtifactError(f"{path / MANIFEST} is damaged: it names files outside its folder.")
+    return manifest
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""The model card: one HTML page that opens without network."""

@@ -1,0 +1,1 @@
+"""From features and embeddings to a calibrated probability."""
