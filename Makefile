@@ -45,6 +45,5 @@ promises: setup ## one line per promise: figure and target
 bench: setup ## speed and memory; writes benchmarks/results/
 	for bench in benchmarks/bench_*.py; do $(BIN)/python $$bench || exit 1; done
 
-clean: ## remove what runs wrote, keep the environment
-	rm -rf data/*/* mlflow.db mlruns .pytest_cache .ruff_cache .import_linter_cache .viz
-	git checkout -q -- data
+clean: ## remove what runs wrote; keep the environment and data/01_raw
+	rm -rf data/0[2-8]_*/* mlflow.db mlruns .pytest_cache .ruff_cache .import_linter_cache .viz

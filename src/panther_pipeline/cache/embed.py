@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 from tqdm import tqdm
 
-from panther_pipeline.cache.states import iter_states
+from panther_pipeline.cache.states import iter_state_chunks, token_vectors
 from panther_pipeline.config import Config
 from panther_pipeline.ledger.splits import TRAIN, UNUSED, parse_instant, to_us
 from panther_pipeline.model.backbone import Backbone
@@ -83,9 +83,9 @@ def measure_surprises(backbone: Backbone, sequences: TokenSequences, batch_size:
     surprise_N[is_first_N] = -_log_token_share(sequences)[sequences.token_ids_N[is_first_N]]
     before = np.flatnonzero(~is_first_N) - 1
     token_ids = torch.from_numpy(np.asarray(sequences.token_ids_N, dtype=np.int64))
-    table_VD = backbone.token_vectors().float()
+    table_VD = token_vectors(backbone)
     with tqdm(total=len(before), desc="surprise", unit="event", unit_scale=True) as bar:
-        for rows_m, h_mD in iter_states(backbone, sequences, before, batch_size):
+        for rows_m, h_mD in iter_state_chunks(backbone, sequences, before, batch_size):
             with torch.inference_mode():
                 log_prob_mV = torch.log_softmax(backbone.next_token_logits(h_mD).float(), dim=-1)
                 seen_m = token_ids[torch.from_numpy(rows_m + 1)].to(h_mD.device)
@@ -144,7 +144,7 @@ def embed_events(
     wanted = np.unique(as_of_N[rows_M][as_of_N[rows_M] >= 0])
     states = np.zeros((len(wanted), backbone.config.dim), dtype=np.float32)
     with tqdm(total=len(wanted), desc="embed", unit="event", unit_scale=True) as bar:
-        for rows_m, h_mD in iter_states(backbone, sequences, wanted, config.batch_size):
+        for rows_m, h_mD in iter_state_chunks(backbone, sequences, wanted, config.batch_size):
             states[np.searchsorted(wanted, rows_m)] = h_mD.cpu().numpy()
             bar.update(len(rows_m))
     has_history_M = as_of_N[rows_M] >= 0

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from panther_pipeline.model.backbone import Backbone
-from panther_pipeline.model.batch import EventBatch, collate_windows
+from panther_pipeline.model.batch import EventBatch
 from panther_pipeline.tokenizer.sequences import TokenSequences
 
 
@@ -23,7 +23,7 @@ def window_start(position: np.ndarray | int, max_events: int) -> np.ndarray | in
     return np.maximum(0, (position // block - 1) * block)
 
 
-def iter_states(
+def iter_state_chunks(
     backbone: Backbone, sequences: TokenSequences, rows_M: np.ndarray, batch_size: int = 64
 ) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
     """States after the chosen events, in chunks.
@@ -38,6 +38,7 @@ def iter_states(
         (rows_m, h_mD): some of the rows and, for each, the float32 hidden state after that event. Every row comes once.
     """
     block = max(1, backbone.config.max_events // 2)
+    user_N = sequences.user_ix_N()
     user_start_N = np.repeat(sequences.offsets_U1[:-1], np.diff(sequences.offsets_U1))
     rows_M = np.sort(rows_M)
     position_M = rows_M - user_start_N[rows_M]
@@ -53,7 +54,8 @@ def iter_states(
     # Windows of similar length go together: little padding.
     order = np.argsort(stops - starts, kind="stable")
     for chunk in np.array_split(order, max(1, -(-len(order) // batch_size))) if len(order) else []:
-        batch = collate_windows(sequences, starts[chunk], stops[chunk]).to(backbone.device)
+        batch = EventBatch.from_windows(sequences, user_N[starts[chunk]], starts[chunk], stops[chunk])
+        batch = batch.to(backbone.embedding.token.weight.device)
         members = [rows_M[bounds[w] : bounds[w + 1]] for w in chunk]
         rows_m = np.concatenate(members)
         in_batch = np.repeat(np.arange(len(chunk)), [len(m) for m in members])
@@ -61,3 +63,8 @@ def iter_states(
             h_BTD = backbone(batch)
             h_mD = h_BTD[torch.from_numpy(in_batch), torch.from_numpy(rows_m - starts[chunk][in_batch])]
         yield rows_m, h_mD.float()
+
+
+def token_vectors(backbone: Backbone) -> torch.Tensor:
+    """The learned vector of every token, float32 (V, D), without gradient."""
+    return backbone.embedding.token.weight.detach().float()

@@ -10,7 +10,7 @@ import polars as pl
 import torch
 
 from panther_pipeline.cache.embed import UserEmbeddingConfig
-from panther_pipeline.cache.states import iter_states
+from panther_pipeline.cache.states import iter_state_chunks, token_vectors
 from panther_pipeline.cache.store import OnlineStore
 from panther_pipeline.ledger.splits import parse_instant, to_us
 from panther_pipeline.model.backbone import Backbone
@@ -58,8 +58,8 @@ def embed_users(
     next_behaviour_UD = np.zeros((len(users), width), np.float32)
     top_ids = np.zeros((len(users), config.num_next_transactions), np.int64)
     top_probs = np.zeros((len(users), config.num_next_transactions), np.float32)
-    table_VD = backbone.token_vectors().float()
-    for rows_m, h_mD in iter_states(backbone, sequences, last_U, config.batch_size):
+    table_VD = token_vectors(backbone)
+    for rows_m, h_mD in iter_state_chunks(backbone, sequences, last_U, config.batch_size):
         ix = np.searchsorted(last_U, rows_m)
         with torch.inference_mode():
             prob_mV = torch.softmax(backbone.next_token_logits(h_mD).float(), dim=-1)
@@ -102,7 +102,7 @@ def embed_users(
 def tabulate_token_embeddings(backbone: Backbone, tokenizer: Tokenizer) -> pl.DataFrame:
     """The learned vector of every token beside its readable name: token_id, token, embedding (Array(Float32, D))."""
     with torch.inference_mode():
-        table_VD = backbone.token_vectors().float().cpu().numpy()
+        table_VD = token_vectors(backbone).cpu().numpy()
     return pl.DataFrame(
         {
             "token_id": np.arange(len(table_VD)),

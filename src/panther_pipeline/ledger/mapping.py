@@ -2,12 +2,10 @@
 
 import difflib
 import logging
-from collections.abc import Iterable
 
 import polars as pl
 
 from panther_pipeline.errors import SourceError
-from panther_pipeline.ledger.reasons import Reason
 from panther_pipeline.ledger.schema import Attribute, LedgerSchema
 from panther_pipeline.ledger.values import (
     Reading,
@@ -44,14 +42,20 @@ def map_events(raw: pl.DataFrame | pl.LazyFrame, schema: LedgerSchema) -> pl.Dat
     """
     source = _take_columns(raw, _event_columns(schema), table="raw_transactions")
     if source.is_empty():
-        raise SourceError("raw_transactions has no rows. Check the path in the catalog and that the export is complete.")
+        raise SourceError(
+            "raw_transactions has no rows. Check the path in the catalog and that the export is complete."
+        )
     columns = _read_roles(source, schema) | _read_attributes(source, schema)
     values = {name: part.values if isinstance(part, Reading) else part for name, part in columns.items()}
     ties = {f"tie_break_{i}": _read_tie_break(source[c]) for i, c in enumerate(schema.tie_break)}
-    events = pl.DataFrame({"source_row": pl.int_range(source.height, dtype=pl.Int64, eager=True), **values, **ties})
+    events = pl.DataFrame(
+        {"source_row": pl.int_range(source.height, dtype=pl.Int64, eager=True), **values, **ties}
+    )
     delay_us = round(schema.label.known_after_days * _US_PER_DAY) if schema.label else 0
-    known = pl.when(pl.col("label").is_not_null()).then(pl.col("event_time") + pl.duration(microseconds=delay_us))
-    events = events.with_columns(known.alias("label_time")).select(event_columns(schema), *ties)
+    known = pl.when(pl.col("label").is_not_null()).then(
+        pl.col("event_time") + pl.duration(microseconds=delay_us)
+    )
+    events = events.with_columns(known.alias("label_time")).select(*event_columns(schema), *ties)
     return _mark_problems(events, source, columns)
 
 
@@ -77,7 +81,9 @@ def map_profiles(raw: pl.DataFrame | pl.LazyFrame, schema: LedgerSchema) -> pl.D
     profiles = pl.DataFrame({"user_id": user_ids, **texts})
     nameless = profiles["user_id"].null_count()
     if nameless:
-        logger.warning("raw_profiles: %d of %d rows have no user id and are left out", nameless, profiles.height)
+        logger.warning(
+            "raw_profiles: %d of %d rows have no user id and are left out", nameless, profiles.height
+        )
     profiles = profiles.filter(pl.col("user_id").is_not_null()).unique().sort("user_id")
     twice = profiles.filter(pl.col("user_id").is_duplicated())["user_id"].unique()
     if twice.len():
@@ -91,7 +97,17 @@ def map_profiles(raw: pl.DataFrame | pl.LazyFrame, schema: LedgerSchema) -> pl.D
 def event_columns(schema: LedgerSchema) -> list[str]:
     """Columns of `events` that hold data, in order; without tie-breaks and problem columns."""
     names = [attribute.name for attribute in schema.attributes]
-    return ["source_row", "user_id", "event_id", "event_time", "amount_cents", *names, "counterparty", "label", "label_time"]
+    return [
+        "source_row",
+        "user_id",
+        "event_id",
+        "event_time",
+        "amount_cents",
+        *names,
+        "counterparty",
+        "label",
+        "label_time",
+    ]
 
 
 def role_sources(schema: LedgerSchema) -> dict[str, str | None]:
@@ -123,7 +139,7 @@ def _take_columns(raw: pl.DataFrame | pl.LazyFrame, wanted: dict[str, str], *, t
     lines = []
     for key, column in wanted.items():
         if column not in present:
-            close = _closest(column, present)
+            close = closest(column, present)
             hint = f", did you mean '{close}'?" if close else ""
             lines.append(f"'{column}' (ledger.schema.{key}){hint}")
     if lines:
@@ -132,10 +148,11 @@ def _take_columns(raw: pl.DataFrame | pl.LazyFrame, wanted: dict[str, str], *, t
             f"It has: {', '.join(present) or 'no columns at all'}. Correct the key in this environment's "
             "parameters_ledger.yml (base: parameters/ledger.yml), or the table in its catalog."
         )
-    return lazy.select(dict.fromkeys(wanted.values())).collect()
+    return lazy.select(list(dict.fromkeys(wanted.values()))).collect()
 
 
-def _closest(column: str, present: list[str]) -> str | None:
+def closest(column: str, present: list[str]) -> str | None:
+    """The name most like `column`, if any is."""
     by_lower = {name.lower(): name for name in present}  # so that a difference of case is found first
     found = difflib.get_close_matches(column.lower(), by_lower, n=1)
     return by_lower[found[0]] if found else None
@@ -148,7 +165,11 @@ def _read_roles(source: pl.DataFrame, schema: LedgerSchema) -> dict[str, Reading
     times = read_times(source[schema.event_time.column], schema.event_time)
     _refuse_unreadable(source[schema.user_id], user_ids, "user_id", "a user id")
     _refuse_unreadable(source[schema.event_time.column], times.values, "event_time.column", "a time")
-    columns: dict[str, Reading | pl.Series] = {"user_id": user_ids, "event_id": event_ids, "event_time": times}
+    columns: dict[str, Reading | pl.Series] = {
+        "user_id": user_ids,
+        "event_id": event_ids,
+        "event_time": times,
+    }
     if schema.amount:
         columns["amount_cents"] = read_money(source[schema.amount])
         _refuse_unreadable(source[schema.amount], columns["amount_cents"].values, "amount", "an amount")
@@ -214,23 +235,22 @@ def _refuse_unreadable(column: pl.Series, values: pl.Series, key: str, noun: str
 def _mark_problems(
     events: pl.DataFrame, source: pl.DataFrame, columns: dict[str, Reading | pl.Series]
 ) -> pl.DataFrame:
-    """Add problem, problem_column and problem_value: for each row the first problem in the order of `Reason`."""
-    readings = {name: part for name, part in columns.items() if isinstance(part, Reading)}
-    order = {reason.value: position for position, reason in enumerate(Reason)}
-    found = sorted(readings.values(), key=lambda r: min(map(order.__getitem__, r.problem.drop_nulls().unique()), default=0))
-    empty = pl.lit(None, dtype=pl.String)
-    if all(reading.problem.null_count() == events.height for reading in found):
-        return events.with_columns(problem=empty, problem_column=empty, problem_value=empty)
-    return events.with_columns(_first_problem(found, source))
+    """Add problem, problem_column and problem_value: for each row its first problem in the order of `Reason`."""
+    in_order = sorted(columns, key="label".__eq__)  # time, amount, attributes, then the label
+    readings = [part for name in in_order if isinstance(part := columns[name], Reading)]
+    troubled = [reading for reading in readings if reading.problem.null_count() < events.height]
+    parts = [_describe_problem(reading, source[reading.values.name]) for reading in troubled]
+    nothing = pl.lit(None, dtype=pl.String)
+    names = ("problem", "problem_column", "problem_value")
+    return events.with_columns(
+        pl.coalesce([part[name] for part in parts]).alias(name) if parts else nothing.alias(name)
+        for name in names
+    )
 
 
-def _first_problem(readings: Iterable[Reading], source: pl.DataFrame) -> list[pl.Series]:
-    parts = [
-        pl.DataFrame({
-            "problem": r.problem,
-            "problem_column": pl.select(pl.when(r.problem.is_not_null()).then(pl.lit(r.values.name))).to_series(),
-            "problem_value": pl.select(pl.when(r.problem.is_not_null()).then(mask_values(source[r.values.name]))).to_series(),
-        })
-        for r in readings
-    ]  # fmt: skip
-    return [pl.select(pl.coalesce([p[name] for p in parts])).to_series().rename(name) for name in parts[0].columns]
+def _describe_problem(reading: Reading, column: pl.Series) -> pl.DataFrame:
+    return pl.DataFrame({"problem": reading.problem, "value": column}).select(
+        "problem",
+        problem_column=pl.when(pl.col("problem").is_not_null()).then(pl.lit(column.name)),
+        problem_value=pl.when(pl.col("problem").is_not_null()).then(mask_values(column)),
+    )

@@ -20,7 +20,7 @@ class SplitConfig(Config):
     valid_end: str
     test_end: str | None  # null = until the ledger ends
     embargo_days: float = Field(ge=0)  # events this long after valid_end belong to no split
-    held_out_user_share: float = Field(ge=0, lt=1)  # users whose events are never trained on (cold start)
+    held_out_user_share: float = Field(ge=0, lt=1)  # users never trained on (cold start)
 
     @model_validator(mode="after")
     def _check(self) -> "SplitConfig":
@@ -28,9 +28,15 @@ class SplitConfig(Config):
         try:
             instants = [parse_instant(bound) for bound in bounds]
         except ValueError as error:
-            raise ValueError(f"train_end, valid_end and test_end must be ISO 8601 instants: {error}") from None
+            raise ValueError(
+                f"train_end, valid_end and test_end must be ISO 8601 instants: {error}"
+            ) from None
         if instants != sorted(set(instants)):
-            raise ValueError(f"train_end < valid_end < test_end is required; got {' , '.join(bounds)}")
+            raise ValueError(f"train_end < valid_end < test_end is required; got {', '.join(bounds)}")
+        if self.test_end_us is not None and self.test_start_us >= self.test_end_us:
+            raise ValueError(
+                f"embargo_days = {self.embargo_days} after valid_end {self.valid_end} leaves no test before {self.test_end}"
+            )
         return self
 
     @property

@@ -10,9 +10,13 @@ from typing import Any, Self
 import numpy as np
 import pyarrow as pa
 
+from panther_pipeline.errors import ArtifactError
 from panther_pipeline.publish import open_published, publish_folder
 
 _EVENTS, _USERS = "events.arrow", "users.arrow"
+_FACTS = (
+    "vocab_size", "attribute_names", "attribute_sizes", "profile_names", "profile_sizes", "tokenizer_digest",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,9 +64,13 @@ class TokenSequences:
             ArtifactError: missing or damaged.
         """
         generation, facts = open_published(folder)
-        events = _map_table(generation / _EVENTS)
-        users = _map_table(generation / _USERS)
-        columns = {name: events[name].chunk(0).to_numpy() for name in ("token_id", "time_us", "split")}
+        files = [generation / _EVENTS, generation / _USERS]
+        if set(facts) != set(_FACTS) or not all(file.is_file() for file in files):
+            raise ArtifactError(
+                f"{folder} does not hold token sequences. Run `kedro run --pipeline=tokenize` again."
+            )
+        events, users = map(_map_table, files)
+        columns = {name: _flat(events[name]).to_numpy() for name in ("token_id", "time_us", "split")}
         num_attributes, num_profiles = len(facts["attribute_names"]), len(facts["profile_names"])
         return cls(
             user_ids=users["user_id"].to_pylist(),
@@ -71,19 +79,12 @@ class TokenSequences:
             attribute_ids_NF=_matrix(events["attribute_ids"], num_attributes),
             time_us_N=columns["time_us"],
             split_N=columns["split"],
-            profile_ids_UP=_matrix(users["profile_ids"], num_profiles) if num_profiles else np.zeros((len(users), 0), np.int32),
+            profile_ids_UP=_matrix(users["profile_ids"], num_profiles) if num_profiles else _no_ids(users),
             **facts,
         )  # fmt: skip
 
     def _facts(self) -> dict[str, Any]:
-        return {
-            "vocab_size": self.vocab_size,
-            "attribute_names": self.attribute_names,
-            "attribute_sizes": self.attribute_sizes,
-            "profile_names": self.profile_names,
-            "profile_sizes": self.profile_sizes,
-            "tokenizer_digest": self.tokenizer_digest,
-        }
+        return {name: getattr(self, name) for name in _FACTS}
 
     def _write(self, folder: Path) -> None:
         events = {
@@ -92,7 +93,10 @@ class TokenSequences:
             "split": pa.array(self.split_N.astype(np.int8, copy=False)),
             "attribute_ids": _fixed_list(self.attribute_ids_NF),
         }
-        users = {"user_id": pa.array(self.user_ids, pa.large_string()), "num_events": pa.array(np.diff(self.offsets_U1))}
+        users = {
+            "user_id": pa.array(self.user_ids, pa.large_string()),
+            "num_events": pa.array(np.diff(self.offsets_U1)),
+        }
         if self.profile_ids_UP.shape[1]:
             users["profile_ids"] = _fixed_list(self.profile_ids_UP)
         _write_table(folder / _EVENTS, pa.table(events))
@@ -100,11 +104,22 @@ class TokenSequences:
 
 
 def _fixed_list(matrix: np.ndarray) -> pa.Array:
-    return pa.FixedSizeListArray.from_arrays(pa.array(matrix.astype(np.int32, copy=False).ravel()), matrix.shape[1])
+    return pa.FixedSizeListArray.from_arrays(
+        pa.array(matrix.astype(np.int32, copy=False).ravel()), matrix.shape[1]
+    )
+
+
+def _no_ids(users: pa.Table) -> np.ndarray:
+    return np.zeros((len(users), 0), dtype=np.int32)
+
+
+def _flat(column: pa.ChunkedArray) -> pa.Array:
+    """The column's only batch; an empty table is written with none."""
+    return column.chunk(0) if column.num_chunks else pa.array([], column.type)
 
 
 def _matrix(column: pa.ChunkedArray, width: int) -> np.ndarray:
-    return column.chunk(0).flatten().to_numpy().reshape(-1, width)
+    return _flat(column).flatten().to_numpy().reshape(-1, width)
 
 
 def _write_table(path: Path, table: pa.Table) -> None:

@@ -1,0 +1,32 @@
+"""The `finetuning.features` block."""
+
+from zoneinfo import ZoneInfo
+
+from pydantic import Field, model_validator
+
+from panther_pipeline.config import Config
+
+
+class FeatureConfig(Config):
+    """What the point-in-time features look back on."""
+
+    windows_days: list[int] = Field(min_length=1)  # amounts and counts of the user, counts of the counterparty
+    risk_windows_days: list[int] = Field(min_length=1)  # known fraud: a label counts from its label_time on
+    time_zone: str  # IANA zone in which hour, night and weekend are meant
+    night_start_hour: int = Field(ge=0, le=23)  # the night runs from here ...
+    night_end_hour: int = Field(ge=0, le=23)  # ... up to, not including, this hour; may cross midnight
+
+    @model_validator(mode="after")
+    def _check(self) -> "FeatureConfig":
+        problems = []
+        for name in ("windows_days", "risk_windows_days"):
+            days = getattr(self, name)
+            if days != sorted(set(days)) or days[0] < 1:
+                problems.append(f"{name} must be whole days >= 1, ascending, each once; got {days}")
+        try:
+            ZoneInfo(self.time_zone)
+        except (KeyError, ValueError, OSError):
+            problems.append(f"time_zone '{self.time_zone}' is not an IANA zone such as UTC or Europe/Paris")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self

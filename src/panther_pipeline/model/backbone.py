@@ -1,0 +1,192 @@
+"""The backbone: a causal transformer over transaction tokens (PANTHER, arXiv 2510.10102 §3.3).
+
+Different here: attention and pattern recognition run side by side on the same normed input; rotary angles turn with
+order and with elapsed time; the state at event i is a forecast state: it has read events up to i and their times,
+never the time of the next one.
+
+Shape letters: B windows, T events, F token attributes, P profile attributes, D width, V vocabulary, K prototypes.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+from panther_pipeline.errors import ArtifactError, ConfigurationError
+from panther_pipeline.model.batch import EventBatch
+from panther_pipeline.model.block import Block
+from panther_pipeline.model.config import ModelConfig
+from panther_pipeline.model.embedding import EventEmbedding
+from panther_pipeline.model.rotary import rotary_angles
+from panther_pipeline.publish import open_published, publish_folder
+
+_WEIGHTS, _CONFIG = "backbone.safetensors", "config.json"
+
+
+class Backbone(nn.Module):
+    """Turns a history into one state per event, each from the events up to and including it."""
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        *,
+        vocab_size: int,
+        attribute_sizes: list[int],
+        profile_sizes: list[int],
+        tokenizer_digest: str = "",
+        seed: int = 0,
+    ) -> None:
+        """Weights are a function of `seed`; the global random state is left as it was."""
+        super().__init__()
+        self.config = config
+        self.vocab_size = vocab_size
+        self.attribute_sizes = attribute_sizes
+        self.profile_sizes = profile_sizes
+        self.tokenizer_digest = tokenizer_digest
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.embedding = EventEmbedding(config, vocab_size, attribute_sizes, profile_sizes)
+            self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
+            self.norm = nn.LayerNorm(config.dim)
+            self.token_bias_V = nn.Parameter(torch.zeros(vocab_size))
+            for module in self.modules():
+                if isinstance(module, nn.Embedding):
+                    # Small, since the tied output multiplies these with states of length √D.
+                    nn.init.normal_(module.weight, std=0.02)
+
+    @property
+    def max_events(self) -> int:
+        """Longest history read, T."""
+        return self.config.max_events
+
+    def forward(self, batch: EventBatch) -> Tensor:
+        """State of each event, float (B, T, D); states of padding are meaningless.
+
+        Raises:
+            ConfigurationError: the batch is longer than `max_events`.
+        """
+        x_BTD, rotation = self._embed(batch)
+        for block in self.blocks:
+            x_BTD = block(x_BTD, rotation)
+        return self.norm(self._drop_profile_position(x_BTD))
+
+    def next_token_logits(self, h: Tensor) -> Tensor:
+        """Scores of every token as the next one, (..., V), from states (..., D); tied to the token embeddings."""
+        return linear(h, self.embedding.token.weight, self.token_bias_V)
+
+    def profile_vector(self, profile_ids_BP: Tensor) -> Tensor | None:
+        """p_u, (B, D), or None when this backbone reads no profile."""
+        return None if self.embedding.profile is None else self.embedding.profile(profile_ids_BP)
+
+    def prototype_weights(self, batch: EventBatch, layer: int = -1) -> Tensor | None:
+        """How much each event resembles each prototype of one block, (B, T, K), rows sum to 1.
+
+        Returns:
+            None when the mixer has no prototypes.
+        """
+        x_BTD, rotation = self._embed(batch)
+        blocks = list(self.blocks)
+        for block in blocks[: layer % len(blocks)]:
+            x_BTD = block(x_BTD, rotation)
+        weights_BTK = blocks[layer].prototype_weights(x_BTD)
+        return None if weights_BTK is None else self._drop_profile_position(weights_BTK)
+
+    @torch.no_grad()
+    def start_from_frequencies(self, counts_V: np.ndarray) -> None:
+        """Let the untrained model predict the token frequencies: training starts where popularity ends.
+
+        Args:
+            counts_V: int64 how often each token was a training target.
+        """
+        frequency_V = (torch.from_numpy(counts_V).double() + 0.5) / (counts_V.sum() + 0.5 * len(counts_V))
+        self.token_bias_V.copy_(frequency_V.log())
+
+    def _embed(self, batch: EventBatch) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        num_events = batch.token_ids_BT.shape[1]
+        if num_events > self.max_events:
+            raise ConfigurationError(
+                f"a history of {num_events} events is longer than max_events = {self.max_events}. "
+                "Keep the newest max_events events."
+            )
+        time_us_BT = batch.time_us_BT
+        if self.embedding.profile_mode == "first_token":
+            time_us_BT = torch.cat([time_us_BT[:, :1], time_us_BT], dim=1)
+        num_planes = self.config.dim // self.config.num_heads // 2
+        angles_B1TR = rotary_angles(time_us_BT, num_planes, self.config.time_encoding == "rotary")[:, None]
+        return self.embedding(batch), (angles_B1TR.cos(), angles_B1TR.sin())
+
+    def _drop_profile_position(self, x_BTD: Tensor) -> Tensor:
+        return x_BTD[:, 1:] if self.embedding.profile_mode == "first_token" else x_BTD
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the description and the weights, name by name."""
+        digest = hashlib.sha256(json.dumps(self._description(), sort_keys=True).encode())
+        for name, tensor in sorted(self.state_dict().items()):
+            digest.update(name.encode() + tensor.detach().float().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def save(self, folder: Path) -> None:
+        """Publish the weights (float32) and the description as one artifact."""
+
+        def write(temporary: Path) -> None:
+            tensors = {name: t.detach().float().cpu().contiguous() for name, t in self.state_dict().items()}
+            save_file(tensors, temporary / _WEIGHTS)
+            (temporary / _CONFIG).write_text(json.dumps(self._description(), indent=2) + "\n", encoding="utf-8")
+
+        facts = {"tokenizer_digest": self.tokenizer_digest, "backbone_digest": self.digest}
+        publish_folder(folder, write, facts=facts)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote, on the CPU, ready to embed (evaluation mode).
+
+        Raises:
+            ArtifactError: missing or damaged; a description that is not one; weights of other names or shapes than
+                the description says, or not finite.
+        """
+        generation, _ = open_published(folder)
+        try:
+            description = json.loads((generation / _CONFIG).read_text(encoding="utf-8"))
+            config = ModelConfig.model_validate(description.pop("model"))
+            with torch.device("meta"):  # shapes without memory: a hostile size is refused before it is allocated
+                expected = cls(config, **description).state_dict()
+            tensors = _read_weights(generation / _WEIGHTS, expected)
+        except (ValueError, TypeError, KeyError, AttributeError, RuntimeError, SafetensorError) as error:
+            raise ArtifactError(f"{folder} does not hold a backbone: {error}. Run `kedro run --pipeline=pretrain`.") from None
+        backbone = cls(config, **description)
+        backbone.load_state_dict(tensors)
+        return backbone.eval()
+
+    def _description(self) -> dict[str, Any]:
+        return {
+            "model": self.config.model_dump(),
+            "vocab_size": self.vocab_size,
+            "attribute_sizes": self.attribute_sizes,
+            "profile_sizes": self.profile_sizes,
+            "tokenizer_digest": self.tokenizer_digest,
+        }
+
+
+def _read_weights(path: Path, expected: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, once names, shapes and values are what they must be."""
+    with safe_open(path, framework="pt") as file:
+        if set(file.keys()) != set(expected):
+            raise ArtifactError(f"{path.name} holds other weights than the description; they differ in "
+                                f"{sorted(set(file.keys()) ^ set(expected))[:3]}")  # fmt: skip
+        for name, tensor in expected.items():
+            shape = file.get_slice(name).get_shape()
+            if list(shape) != list(tensor.shape):
+                raise ArtifactError(f"weight {name} has shape {shape}, the description says {list(tensor.shape)}")
+        tensors = {name: file.get_tensor(name) for name in expected}
+    for name, tensor in tensors.items():
+        if tensor.dtype != torch.float32 or not bool(torch.isfinite(tensor).all()):
+            raise ArtifactError(f"weight {name} is not finite float32")
+    return tensors

@@ -1,0 +1,41 @@
+"""What the backbone is made of; one field per decision of design §5."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from panther_pipeline.config import Config
+
+
+class ModelConfig(Config):
+    """Shape and variants of the causal backbone."""
+
+    dim: int = Field(default=64, ge=4)  # width D; a multiple of num_heads
+    num_layers: int = Field(default=2, ge=1)
+    num_heads: int = Field(default=2, ge=1)
+    feed_forward_multiple: int = Field(default=4, ge=1)  # hidden width of the feed-forward part, in D
+    max_events: int = Field(default=128, ge=2)  # context length T: longest history read, the newest is kept
+    attribute_dim: int = Field(default=16, ge=1)  # width of each attribute and profile embedding
+    num_prototypes: int = Field(default=64, ge=1)  # behaviour prototypes K of the pattern recognition module
+    kernel_size: int = Field(default=3, ge=1)  # events one convolution sees
+    dilations: list[int] = Field(default=[1, 2], min_length=1)  # strides between them, one convolution each
+    mixer: Literal["both", "attention", "sprm"] = "both"
+    merge: Literal["sum", "mean"] = "sum"  # how attention and SPRM join: paper, released code
+    profile: Literal["none", "first_token", "positional"] = "positional"
+    profile_weight: float = Field(default=0.1, ge=0, le=1)  # a of (1-a)·x + a·p_u
+    time_encoding: Literal["none", "gap_calendar", "rotary"] = "rotary"  # "none" still knows the order
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        problems = []
+        if self.dim % self.num_heads:
+            problems.append(f"dim must be a multiple of num_heads; got {self.dim} and {self.num_heads}")
+        elif (self.dim // self.num_heads) % 4:
+            # Rotary turns pairs of channels, half of the pairs by order and half by time.
+            problems.append(f"dim / num_heads must be a multiple of 4; got {self.dim // self.num_heads}")
+        if min(self.dilations) < 1:
+            problems.append(f"every dilation must be at least 1; got {self.dilations}")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self

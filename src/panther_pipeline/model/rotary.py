@@ -1,0 +1,60 @@
+"""Rotary encoding over order and elapsed time: attention sees gaps and phases, and only differences of them.
+
+Shape letters: B windows, T events, H heads, C channels of a head, R planes (pairs of channels, R = C / 2).
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from panther_pipeline.model.calendar import DAY_US, HOUR_US
+
+_MONTH_US = int(30.4 * DAY_US)
+_YEAR_US = int(365.25 * DAY_US)
+_NAMED_PERIODS_US = [DAY_US, 7 * DAY_US, _MONTH_US, _YEAR_US, HOUR_US]  # by importance, for narrow heads
+_ORDER_BASE = 10_000.0
+
+
+def rotary_angles(time_us_BT: Tensor, num_planes: int, use_time: bool) -> Tensor:
+    """The angle by which each plane of each event is turned.
+
+    Attention between events i and j depends on angle_i - angle_j alone, so counting from the window's first event
+    is a choice without consequence, and the newest event is never looked at (counting back from it would make
+    every earlier state depend on the future). Time differences are reduced modulo the period as integers: float32
+    never sees more than one turn.
+
+    Args:
+        time_us_BT: int64 microseconds.
+        num_planes: R; with `use_time`, the first half turns with the order, the rest with elapsed time.
+
+    Returns:
+        float32 (B, T, R), radians.
+
+    Source: RoPE, arXiv 2104.09864 §3.2.2 (base 10000); periods from an hour to a year, ours (design §5).
+    """
+    num_order = num_planes - num_planes // 2 if use_time else num_planes
+    device = time_us_BT.device
+    order_T = torch.arange(time_us_BT.shape[1], device=device, dtype=torch.float64)
+    frequency_R = _ORDER_BASE ** (-torch.arange(num_order, device=device, dtype=torch.float64) / num_order)
+    angles_BTR = (order_T[:, None] * frequency_R).expand(len(time_us_BT), -1, -1)
+    if use_time and num_planes > num_order:
+        period_us_R = torch.tensor(time_periods_us(num_planes - num_order), device=device)
+        elapsed_us_BT1 = (time_us_BT - time_us_BT[:, :1])[..., None]
+        turns_BTR = (elapsed_us_BT1 % period_us_R).double() / period_us_R
+        angles_BTR = torch.cat([angles_BTR, turns_BTR * (2 * math.pi)], dim=-1)
+    return angles_BTR.float()
+
+
+def time_periods_us(num_periods: int) -> list[int]:
+    """Periods in microseconds: day, week, month, year and hour first, further ones spread between on a log scale."""
+    extra = max(0, num_periods - len(_NAMED_PERIODS_US))
+    step = math.log(_YEAR_US / HOUR_US) / (extra + 1)
+    spread = [round(HOUR_US * math.exp(step * (k + 1))) for k in range(extra)]
+    return sorted(_NAMED_PERIODS_US[:num_periods] + spread)
+
+
+def turn(x_BHTC: Tensor, cos_B1TR: Tensor, sin_B1TR: Tensor) -> Tensor:
+    """Turn each pair of channels (c, c + R) by the plane's angle."""
+    left, right = x_BHTC.chunk(2, dim=-1)
+    return torch.cat([left * cos_B1TR - right * sin_B1TR, left * sin_B1TR + right * cos_B1TR], dim=-1)

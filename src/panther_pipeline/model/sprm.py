@@ -1,0 +1,74 @@
+"""Sequential pattern recognition (paper §3.3): recent order by convolution, kinds of behaviour by prototypes.
+
+Shape letters: B windows, T events, D width, H heads, C channels of a head, K prototypes.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import leaky_relu, pad, scaled_dot_product_attention, softmax
+
+from panther_pipeline.model.attention import join_heads, split_heads
+
+
+class DilatedConvolutions(nn.Module):
+    """Depthwise causal convolutions of several dilations, summed with the residual, then LeakyReLU.
+
+    All of them are linear in the same input, so taps at the same distance are added before they are applied: with
+    kernel 3 and dilations 1 and 2, event i reads events i, i-1, i-2 and i-4, in four shifted products.
+    """
+
+    def __init__(self, dim: int, kernel_size: int, dilations: list[int]) -> None:
+        super().__init__()
+        self.dilations = dilations
+        # weight[r, k]: tap k of dilation r, one number per channel; tap 0 is the event itself.
+        self.weight = nn.Parameter(torch.randn(len(dilations), kernel_size, dim) * (kernel_size * len(dilations)) ** -0.5)
+
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        taps = self.taps()
+        longest = max(taps)
+        padded = pad(x_BTD, (0, 0, longest, 0))
+        out_BTD = x_BTD
+        for distance, weight_D in taps.items():
+            start = longest - distance
+            out_BTD = out_BTD + padded[:, start : start + x_BTD.shape[1]] * weight_D
+        return leaky_relu(out_BTD)
+
+    def taps(self) -> dict[int, Tensor]:
+        """How far back each tap reads, in events, and its weight per channel."""
+        taps: dict[int, Tensor] = {}
+        for dilation, weight_KD in zip(self.dilations, self.weight, strict=True):
+            for k, weight_D in enumerate(weight_KD):
+                distance = k * dilation
+                taps[distance] = taps[distance] + weight_D if distance in taps else weight_D
+        return taps
+
+
+class PatternRecognition(nn.Module):
+    """Convolutions, then attention of every event to K learnable prototypes; cost grows with T·K, not T²."""
+
+    def __init__(self, dim: int, num_heads: int, num_prototypes: int, kernel_size: int, dilations: list[int]) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.convolutions = DilatedConvolutions(dim, kernel_size, dilations)
+        self.prototypes_KD = nn.Parameter(torch.randn(num_prototypes, dim))
+        self.prototype_norm = nn.LayerNorm(dim)
+        self.query = nn.Linear(dim, dim, bias=False)
+        self.key_value = nn.Linear(dim, 2 * dim, bias=False)
+        self.output_norm = nn.LayerNorm(dim)
+
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        q_BHTC, k_HKC, v_HKC = self._query_key_value(x_BTD)
+        batch = (len(x_BTD), -1, -1, -1)
+        mixed_BHTC = scaled_dot_product_attention(q_BHTC, k_HKC.expand(batch), v_HKC.expand(batch))
+        return self.output_norm(join_heads(mixed_BHTC))
+
+    def prototype_weights(self, x_BTD: Tensor) -> Tensor:
+        """How much each event resembles each prototype: (B, T, K), rows sum to 1, mean over the heads."""
+        q_BHTC, k_HKC, _ = self._query_key_value(x_BTD)
+        scores_BHTK = q_BHTC @ k_HKC.transpose(-1, -2) * q_BHTC.shape[-1] ** -0.5
+        return softmax(scores_BHTK, dim=-1).mean(dim=1)
+
+    def _query_key_value(self, x_BTD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        q_BHTC = split_heads(self.query(self.convolutions(x_BTD)), self.num_heads)
+        key_KD, value_KD = self.key_value(self.prototype_norm(self.prototypes_KD)).chunk(2, dim=-1)
+        return q_BHTC, split_heads(key_KD, self.num_heads), split_heads(value_KD, self.num_heads)

@@ -1,0 +1,3 @@
+"""`pretrain`: token_sequences → backbone, training curves."""
+
+from panther_pipeline.pipelines.pretrain.pipeline import create_pipeline

@@ -1,0 +1,24 @@
+"""Nodes of `pretrain`: token sequences in, backbone and curves out."""
+
+import polars as pl
+
+from panther_pipeline.model.backbone import Backbone
+from panther_pipeline.model.config import ModelConfig
+from panther_pipeline.pipelines.reporting import mlflow_reporter
+from panther_pipeline.report.training_plot import plot_training_curves
+from panther_pipeline.tokenizer.sequences import TokenSequences
+from panther_pipeline.training.checkpoint import CheckpointFolder
+from panther_pipeline.training.config import TrainingConfig
+from panther_pipeline.training.pretraining import pretrain
+
+__all__ = ["plot_training_curves", "pretrain_backbone"]
+
+
+def pretrain_backbone(
+    token_sequences: TokenSequences,
+    pretraining_checkpoints: CheckpointFolder,
+    model: ModelConfig,
+    training: TrainingConfig,
+) -> tuple[Backbone, pl.DataFrame]:
+    """Learn to predict every user's next transaction; a killed run continues from its newest checkpoint."""
+    return pretrain(token_sequences, model, training, pretraining_checkpoints, mlflow_reporter("pretrain"))

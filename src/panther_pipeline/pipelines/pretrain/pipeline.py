@@ -1,0 +1,29 @@
+"""`pretrain`: token_sequences → backbone, training curves."""
+
+from kedro.pipeline import Node, Pipeline
+
+from panther_pipeline.pipelines.pretrain.nodes import plot_training_curves, pretrain_backbone
+
+
+def create_pipeline() -> Pipeline:
+    return Pipeline(
+        [
+            Node(
+                pretrain_backbone,
+                inputs=[
+                    "token_sequences",
+                    "pretraining_checkpoints",
+                    "params:pretraining.model",
+                    "params:pretraining.training",
+                ],
+                outputs=["backbone", "training_curves"],
+                name="pretrain_backbone",
+            ),
+            Node(
+                plot_training_curves,
+                inputs="training_curves",
+                outputs="training_plot",
+                name="plot_training_curves",
+            ),
+        ]
+    )

@@ -1,0 +1,198 @@
+"""Discretisers: values of one field become attribute ids; bins and categories are fitted on training events.
+
+Attribute ids: 0 = padding (in a vocabulary pattern: a dropped attribute), 1 = unknown or OTHER, 2.. = values.
+Shape letters: N events.
+"""
+
+import math
+from bisect import bisect_right
+from functools import cached_property
+from itertools import pairwise
+from typing import Annotated, Any
+
+import numpy as np
+import polars as pl
+from pydantic import Field, model_validator
+
+from panther_pipeline.config import Config
+from panther_pipeline.tokenizer.config import TEXT_SOURCES, FieldConfig
+from panther_pipeline.tokenizer.labels import OTHER_LABEL, UNKNOWN_LABEL, bin_labels, category_label
+
+PADDING, UNKNOWN, FIRST_VALUE = 0, 1, 2
+_UNITS = {"amount": 100, "gap": 1_000_000}  # configuration speaks of major units and seconds
+_Int64 = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class FittedField(Config):
+    """One fitted field: its categories by falling frequency, or the edges between its bins.
+
+    Bin b holds the values v with edges[b-1] <= v < edges[b]; the outer bins are open.
+    """
+
+    name: str
+    source: str
+    column: str
+    categories: list[str] | None  # text sources
+    edges: list[_Int64] | list[_Finite] | None  # cents, microseconds, hours, weekdays; float64 for a number
+
+    @model_validator(mode="after")
+    def _check(self) -> "FittedField":
+        if (self.categories is None) == (self.edges is None) or (self.categories is None) == (
+            self.source in TEXT_SOURCES
+        ):
+            raise ValueError(f"field '{self.name}' needs categories or edges, as its source asks")
+        if self.categories is not None and len(set(self.categories)) < len(self.categories):
+            raise ValueError(f"field '{self.name}' has a category twice")
+        if self.edges is not None and any(low >= high for low, high in pairwise(self.edges)):
+            raise ValueError(f"field '{self.name}' has edges that do not increase")
+        return self
+
+    @property
+    def size(self) -> int:
+        """Number of attribute ids, with padding and unknown."""
+        return len(self.labels)
+
+    @cached_property
+    def labels(self) -> list[str]:
+        """What each attribute id is called; id 0 is the padding, never seen in an event."""
+        if self.categories is not None:
+            return ["[PAD]", OTHER_LABEL, *map(category_label, self.categories)]
+        return ["[PAD]", UNKNOWN_LABEL, *bin_labels(self.source, self.edges)]
+
+    @cached_property
+    def _id_of_category(self) -> dict[str, int]:
+        return {category: FIRST_VALUE + i for i, category in enumerate(self.categories or [])}
+
+    def encode(self, values_N: pl.Series) -> np.ndarray:
+        """int32 (N,) attribute ids; null, NaN and unseen categories are 1."""
+        if self.categories is not None:
+            return self._encode_categories(values_N)
+        known_N = (
+            (values_N.is_not_null() & values_N.is_not_nan())
+            if values_N.dtype.is_float()
+            else values_N.is_not_null()
+        )
+        bins_N = np.searchsorted(np.asarray(self.edges), values_N.fill_null(0).to_numpy(), side="right")
+        return np.where(known_N.to_numpy(), FIRST_VALUE + bins_N, UNKNOWN).astype(np.int32)
+
+    def encode_one(self, value: Any) -> int:
+        """The attribute id of one value, the same as `encode` gives."""
+        if self.categories is not None:
+            return self._id_of_category.get(value, UNKNOWN)
+        if value is None or value != value:  # NaN differs from itself
+            return UNKNOWN
+        return FIRST_VALUE + bisect_right(self.edges, value)
+
+    def representative(self, attribute_id: int) -> Any:
+        """A value that `encode_one` maps to `attribute_id`; None for unknown."""
+        if attribute_id == UNKNOWN:
+            return None
+        index = attribute_id - FIRST_VALUE
+        if self.categories is not None:
+            return self.categories[index]
+        return _inside_bin(self.edges, index)
+
+    def _encode_categories(self, values_N: pl.Series) -> np.ndarray:
+        if not self.categories:
+            return np.full(len(values_N), UNKNOWN, dtype=np.int32)
+        ids = list(self._id_of_category.values())
+        found_N = values_N.replace_strict(self.categories, ids, default=UNKNOWN, return_dtype=pl.Int32)
+        return found_N.fill_null(UNKNOWN).to_numpy()
+
+
+def fit_field(config: FieldConfig, train_values: pl.Series, min_count: int) -> FittedField:
+    """Fit bins or categories.
+
+    Args:
+        config: what to fit.
+        train_values: the field's values (`sources.read_column`) of training events only.
+        min_count: a category seen less often is OTHER.
+
+    Returns:
+        The fitted field; it does not depend on the order of the values.
+    """
+    categories = edges = None
+    if config.kind == "categorical":
+        categories = _fit_categories(train_values, config.max_categories or 1, min_count)
+    else:
+        edges = _fit_edges(config, train_values)
+    column = config.column or config.name
+    return FittedField(
+        name=config.name, source=config.source, column=column, categories=categories, edges=edges
+    )
+
+
+def _fit_categories(values: pl.Series, max_categories: int, min_count: int) -> list[str]:
+    counts = (
+        values.drop_nulls().alias("value").value_counts(name="count").filter(pl.col("count") >= min_count)
+    )
+    return counts.sort(["count", "value"], descending=[True, False])["value"].head(max_categories).to_list()
+
+
+def _fit_edges(config: FieldConfig, values: pl.Series) -> list[int] | list[float]:
+    is_integer = config.source != "number"
+    if config.kind == "fixed":
+        scaled = [edge * _UNITS.get(config.source, 1) for edge in config.edges or []]
+        edges = [round(edge) for edge in scaled] if is_integer else scaled
+        lowest = None
+    else:
+        known = values.drop_nulls().cast(pl.Int64 if is_integer else pl.Float64).to_numpy()
+        known = np.sort(known[(known >= 0) if config.source == "gap" else np.isfinite(known)])
+        fit = _quantile_edges if config.kind == "quantile" else _log_edges
+        edges = fit(known, config.num_bins or 2)
+        if config.significant_digits is not None:
+            edges = [_round(edge, config.significant_digits) for edge in edges]
+        lowest = known[0] if len(known) else None
+    # An edge at or below the lowest training value would make a bin that training never saw.
+    kept = sorted({edge for edge in edges if lowest is None or edge > lowest})
+    # The first event of a user has the gap -1 and so a bin of its own, below zero.
+    return [0, *(edge for edge in kept if edge > 0)] if config.source == "gap" else kept
+
+
+def _quantile_edges(ordered: np.ndarray, num_bins: int) -> list:
+    """Bins with equally many values; zero is an edge if both signs occur, so no bin mixes them."""
+    num_negative = int(np.searchsorted(ordered, 0))
+    negative, rest = ordered[:num_negative], ordered[num_negative:]
+    if not len(negative) or not len(rest):
+        return _equal_counts(ordered, num_bins)
+    bins_negative = min(max(1, round(num_bins * num_negative / len(ordered))), num_bins - 1)
+    zero = ordered.dtype.type(0).item()
+    return [*_equal_counts(negative, bins_negative), zero, *_equal_counts(rest, num_bins - bins_negative)]
+
+
+def _equal_counts(ordered: np.ndarray, num_bins: int) -> list:
+    # An edge is the lowest value of the bin above it: an observed value, so integers stay integers.
+    return [ordered[k * len(ordered) // num_bins].item() for k in range(1, num_bins)] if len(ordered) else []
+
+
+def _log_edges(ordered: np.ndarray, num_bins: int) -> list:
+    """Bins of equal width in log between the 1st and 99th percentile of the positive values."""
+    positive = ordered[ordered > 0]
+    if not len(positive):
+        return []
+    low, high = positive[len(positive) // 100], positive[len(positive) - 1 - len(positive) // 100]
+    edges = np.geomspace(float(low), float(high), num_bins - 1)
+    return [round(edge) for edge in edges.tolist()] if ordered.dtype.kind == "i" else edges.tolist()
+
+
+def _round(value: int | float, digits: int) -> int | float:
+    if isinstance(value, float):
+        return float(f"{value:.{digits - 1}e}")
+    unit = 10 ** max(0, len(str(abs(value))) - digits)
+    return (value + unit // 2) // unit * unit
+
+
+def _inside_bin(edges: list, index: int) -> int | float:
+    """A value of bin `index`: the middle of an inner bin, the nearest value of an open one."""
+    if not edges:
+        return 0
+    if index == 0:
+        return edges[0] - 1 if isinstance(edges[0], int) else math.nextafter(edges[0], -math.inf)
+    if index == len(edges):
+        return edges[-1]
+    low, high = edges[index - 1], edges[index]
+    if isinstance(low, int) and isinstance(high, int):
+        return (low + high) // 2
+    middle = low + (high - low) / 2
+    return middle if low <= middle < high else low

@@ -1,0 +1,41 @@
+"""How long, how fast and on what the backbone is trained."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from panther_pipeline.config import Config
+
+
+class TrainingConfig(Config):
+    """One training run; with the data, the model and the thread count it determines every weight."""
+
+    seed: int = Field(default=0, ge=0)
+    batch_size: int = Field(default=32, ge=1)  # windows of at most max_events events
+    max_steps: int = Field(default=1000, ge=1)  # optimizer steps
+    warmup_steps: int = Field(default=50, ge=0)  # linear from 0 to peak_lr, then cosine to 10 % of it
+    peak_lr: float = Field(default=1e-3, gt=0)
+    betas: list[float] = Field(default=[0.9, 0.98], min_length=2, max_length=2)
+    weight_decay: float = Field(default=0.01, ge=0)  # on matrices only
+    grad_clip: float = Field(default=1.0, gt=0)  # largest norm of the gradient
+    contrastive_weight: float = Field(default=0.1, ge=0)  # total = L_gen + weight · L_CL; needs profiles
+    contrastive_temperature: float = Field(default=0.1, gt=0)
+    log_every: int = Field(default=25, ge=1)  # steps between two points of the training curve
+    eval_every: int = Field(default=200, ge=1)  # steps between two looks at the validation sample
+    eval_windows: int = Field(default=256, ge=1)  # size of that sample
+    save_every: int = Field(default=100, ge=1)  # steps between two checkpoints: the most that a crash costs
+    patience: int | None = Field(default=None, ge=1)  # stop after so many looks without a better one; null = never
+    num_threads: int | None = Field(default=None, ge=1)  # CPU threads; null = torch's default. Part of the identity
+    device: Literal["auto", "cpu", "cuda"] = "auto"  # auto = a GPU when there is one
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto = bfloat16 on a GPU, float32 on a CPU
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        problems = []
+        if self.warmup_steps >= self.max_steps:
+            problems.append(f"warmup_steps < max_steps is required; got {self.warmup_steps} and {self.max_steps}")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            problems.append(f"betas must lie in [0, 1); got {self.betas}")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self

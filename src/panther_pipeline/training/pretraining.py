@@ -1,0 +1,42 @@
+"""From token sequences to a trained backbone in one call."""
+
+import polars as pl
+
+from panther_pipeline.model.backbone import Backbone
+from panther_pipeline.model.config import ModelConfig
+from panther_pipeline.tokenizer.sequences import TokenSequences
+from panther_pipeline.training.batches import target_counts
+from panther_pipeline.training.checkpoint import CheckpointFolder
+from panther_pipeline.training.config import TrainingConfig
+from panther_pipeline.training.loop import Report, train
+
+
+def pretrain(
+    sequences: TokenSequences,
+    model_config: ModelConfig,
+    training_config: TrainingConfig,
+    checkpoints: CheckpointFolder | None = None,
+    report: Report | None = None,
+) -> tuple[Backbone, pl.DataFrame]:
+    """A backbone fitted to the training events, on the CPU, and its curves (step, metric, value).
+
+    Raises:
+        TrainingError: see `train`.
+    """
+    backbone = untrained_backbone(sequences, model_config, seed=training_config.seed)
+    curves = train(backbone, sequences, training_config, checkpoints, report)
+    return backbone.cpu(), curves
+
+
+def untrained_backbone(sequences: TokenSequences, config: ModelConfig, seed: int) -> Backbone:
+    """A backbone with the sizes of these sequences, which predicts their token frequencies."""
+    backbone = Backbone(
+        config,
+        vocab_size=sequences.vocab_size,
+        attribute_sizes=sequences.attribute_sizes,
+        profile_sizes=sequences.profile_sizes,
+        tokenizer_digest=sequences.tokenizer_digest,
+        seed=seed,
+    )
+    backbone.start_from_frequencies(target_counts(sequences))
+    return backbone

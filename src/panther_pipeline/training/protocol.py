@@ -1,0 +1,28 @@
+"""What a model must offer to be trained and evaluated here; the backbone and every neural baseline do."""
+
+from typing import Protocol
+
+from torch import Tensor
+
+from panther_pipeline.model.batch import EventBatch
+
+
+class NextTokenModel(Protocol):
+    """A `torch.nn.Module` that maps histories to states and states to scores of the next token.
+
+    With a method `profile_vector(profile_ids_BP) -> Tensor | None` it is also trained contrastively.
+    """
+
+    vocab_size: int
+    training: bool
+
+    @property
+    def max_events(self) -> int: ...
+
+    def __call__(self, batch: EventBatch) -> Tensor: ...
+
+    def next_token_logits(self, h: Tensor) -> Tensor: ...
+
+    def train(self, mode: bool = True) -> "NextTokenModel": ...
+
+    def eval(self) -> "NextTokenModel": ...

@@ -1,0 +1,85 @@
+"""As-of embeddings: nothing from the future, at any refresh."""
+
+import dataclasses
+
+import numpy as np
+import polars as pl
+import pytest
+
+from panther_pipeline.cache.embed import (
+    EventEmbeddingConfig,
+    as_of_rows,
+    embed_events,
+    measure_surprises,
+    standardise_by_past,
+)
+
+DAY_US = 86_400_000_000
+
+
+def config(refresh="each_event", since=None):
+    return EventEmbeddingConfig(since=since, refresh=refresh, batch_size=4)
+
+
+def naive_as_of(sequences, refresh):
+    result = []
+    for u in range(sequences.num_users):
+        first, stop = sequences.offsets_U1[u : u + 2]
+        for row in range(first, stop):
+            if refresh == "each_event":
+                known = list(range(first, row))
+            else:
+                size = DAY_US * (7 if refresh == "weekly" else 1)
+                boundary = sequences.time_us_N[row] // size * size
+                known = [r for r in range(first, stop) if sequences.time_us_N[r] < boundary]
+            result.append(known[-1] if known else -1)
+    return result
+
+
+@pytest.mark.parametrize("refresh", ["each_event", "daily", "weekly"])
+def test_as_of_row_equals_brute_force(sequences, refresh):
+    assert as_of_rows(sequences, refresh).tolist() == naive_as_of(sequences, refresh)
+
+
+def test_standardised_value_uses_past_only():
+    values = np.array([1.0, 3.0, 2.0, 9.0, 5.0, 5.0], np.float32)
+    offsets = np.array([0, 4, 6])
+    as_of = np.array([-1, 0, 1, 2, -1, 4])
+    z = standardise_by_past(values, offsets, as_of)
+    expected_last = (9.0 - 2.0) / np.std([1.0, 3.0, 2.0])
+    np.testing.assert_allclose(z, [0, 0, 0, expected_last, 0, 0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("refresh", ["each_event", "daily"])
+def test_embedding_ignores_the_event_and_all_after_it(backbone, sequences, refresh):
+    row = int(sequences.offsets_U1[5]) + 25
+    tokens, attributes = sequences.token_ids_N.copy(), sequences.attribute_ids_NF.copy()
+    tokens[row:], attributes[row:] = 2, 3
+    changed = dataclasses.replace(sequences, token_ids_N=tokens, attribute_ids_NF=attributes)
+
+    def until(table, last):
+        return table.filter(pl.col("row") <= last).select("row", "embedding", "history_length")
+
+    before, after = (
+        embed_events(backbone, s, measure_surprises(backbone, s, 4), config(refresh)) for s in (sequences, changed)
+    )
+    assert until(before, row).equals(until(after, row))
+    assert not before.equals(after)
+
+
+def test_surprise_is_minus_log_probability(backbone, sequences):
+    surprises = measure_surprises(backbone, sequences, 4)["surprise"].to_numpy()
+    assert (surprises > 0).all()
+    assert np.isfinite(surprises).all()
+
+
+def test_event_without_history_has_zero_embedding(backbone, sequences):
+    table = embed_events(backbone, sequences, measure_surprises(backbone, sequences, 4), config())
+    first = table.filter(pl.col("history_length") == 0)
+    assert first["row"].to_list() == [0, 1, 6, 22, 39]
+    assert (first["embedding"].to_numpy() == 0).all()
+
+
+def test_since_limits_the_window(backbone, sequences):
+    surprises = measure_surprises(backbone, sequences, 4)
+    assert embed_events(backbone, sequences, surprises, config(since="2100-01-01")).height == 0

@@ -1,0 +1,93 @@
+"""House rules that a reader relies on: names, layers, one catalog entry for everything that outlives a run."""
+
+import re
+from importlib import import_module
+
+import pytest
+import yaml
+from kedro.config import OmegaConfigLoader
+
+from panther_pipeline.hooks.guidance import PIPELINE_NAMES
+from panther_pipeline.settings import CONFIG_LOADER_ARGS
+
+LAYERS = {
+    "01_raw", "02_intermediate", "03_primary", "04_feature", "05_model_input", "06_models", "07_model_output",
+    "08_reporting",
+}  # fmt: skip
+
+
+def load_config(project_root, env: str | None = None):
+    return OmegaConfigLoader(str(project_root / "conf"), env=env or "base", **CONFIG_LOADER_ARGS)
+
+
+def environments(project_root):
+    return sorted(p.name for p in (project_root / "conf").iterdir() if p.is_dir() and p.name not in ("base", "local"))
+
+
+@pytest.fixture(scope="module")
+def pipelines():
+    return {name: import_module(f"panther_pipeline.pipelines.{name}").create_pipeline() for name in PIPELINE_NAMES}
+
+
+@pytest.fixture(scope="module")
+def catalog(project_root):
+    return load_config(project_root)["catalog"]
+
+
+def test_node_names_are_unique_function_names(pipelines):
+    nodes = [node for pipeline in pipelines.values() for node in pipeline.nodes]
+    names = [node.name for node in nodes]
+    assert len(set(names)) == len(names)
+    for node in nodes:
+        assert re.fullmatch(r"[a-z]+(_[a-z]+)+", node.name)
+        assert node.func.__name__ == node.name
+
+
+def test_what_passes_between_pipelines_is_in_the_catalog(pipelines, catalog):
+    for name, pipeline in pipelines.items():
+        free = {d for d in pipeline.inputs() if not d.startswith("params:")}
+        assert free <= set(catalog), f"{name} reads {free - set(catalog)}, which no catalog entry keeps"
+
+
+def test_no_catalog_entry_is_unused(pipelines, catalog):
+    used = set().union(*(p.datasets() for p in pipelines.values()))
+    assert set(catalog) <= used
+
+
+def test_every_entry_has_a_layer_and_lies_in_its_folder(catalog):
+    for name, entry in catalog.items():
+        layer = entry["metadata"]["kedro-viz"]["layer"]
+        assert layer in LAYERS, name
+        if "filepath" in entry:
+            assert entry["filepath"].startswith(f"data/{layer}/simulated/"), name
+
+
+def test_every_environment_keeps_to_its_own_folder(project_root):
+    ledgers = {}
+    for env in environments(project_root):
+        config = load_config(project_root, env)
+        ledger = config["globals"]["ledger"]
+        assert ledger not in ledgers, f"{env} and {ledgers.get(ledger)} write over each other"
+        ledgers[ledger] = env
+        for name, entry in config["catalog"].items():
+            path = entry.get("filepath", "")
+            assert path.startswith("data/01_raw/") or f"/{ledger}/" in path or not path, name
+    assert "simulated" not in ledgers
+
+
+def test_every_parameter_has_a_comment(project_root):
+    for path in (project_root / "conf/base/parameters").glob("*.yml"):
+        assert yaml.safe_load(path.read_text())
+        lines = path.read_text().splitlines()
+        for i, line in enumerate(lines):
+            is_leaf = re.match(r"\s+[a-z_]\w*:\s+\S", line) and not line.strip().startswith(("-", "#"))
+            if is_leaf and not re.match(r"\s+(name|column|source|kind|type):", line):
+                above = lines[i - 1].strip() if i else ""
+                assert "#" in line or above.startswith("#"), f"{path.name}:{i + 1}: {line.strip()} says nothing"
+
+
+def test_no_parameter_names_an_importable_object(project_root):
+    for env in ["base", *environments(project_root)]:
+        text = str(load_config(project_root, env)["parameters"])
+        assert "panther_pipeline." not in text
+        assert "!!python" not in text
