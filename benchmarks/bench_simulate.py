@@ -25,8 +25,9 @@ def main() -> None:
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     record = {
-        "bench": "simulate", "rows": rows, "users": args.users, "wall_s": round(wall, 2), "cpu_s": round(cpu, 2),
-        "rows_per_s": round(rows / wall), "rows_per_cpu_s": round(rows / cpu), "peak_memory_mb": round(peak),
+        "bench": "simulate", "rows": rows, "users": args.users, "wall_s": round(wall, 2),
+        "cpu_s": round(cpu, 2), "rows_per_s": round(rows / wall), "rows_per_cpu_s": round(rows / cpu),
+        "peak_memory_mb": round(peak),
         "polars_threads": os.environ.get("POLARS_MAX_THREADS", "default"), "machine": platform.machine(),
         "cores": os.cpu_count(), "load": round(os.getloadavg()[0], 1),
     }  # fmt: skip

@@ -20,9 +20,13 @@ def popularity_order(seed: int) -> np.ndarray:
 
 def test_ranks_equal_the_position_in_the_sorted_candidates():
     rng = np.random.default_rng(0)
-    scores = rng.integers(0, 4, (200, VOCAB)).astype(np.float32)  # four values for twelve tokens: ties everywhere
+    scores = rng.integers(0, 4, (200, VOCAB)).astype(
+        np.float32
+    )  # four values for twelve tokens: ties everywhere
     tokens, popularity = rng.integers(0, VOCAB, 200), popularity_order(1)
-    ranks = rank_tokens(torch.from_numpy(scores), torch.from_numpy(tokens), torch.from_numpy(popularity)).numpy()
+    ranks = rank_tokens(
+        torch.from_numpy(scores), torch.from_numpy(tokens), torch.from_numpy(popularity)
+    ).numpy()
     for row, token, rank in zip(scores, tokens, ranks, strict=True):
         order = sorted(range(2, VOCAB), key=lambda t: (-row[t], popularity[t]))
         assert rank == (order.index(token) + 1 if token >= 2 else MISS)
@@ -46,13 +50,19 @@ def test_statistics_equal_sklearn():
     scores = rng.random((300, VOCAB)).astype(np.float32)
     scores[:, :2] = -1.0  # sklearn ranks all columns: keep the two that are no candidates last
     tokens = rng.integers(2, VOCAB, 300)
-    ranks = rank_tokens(torch.from_numpy(scores), torch.from_numpy(tokens), torch.from_numpy(popularity_order(4))).numpy()
+    ranks = rank_tokens(
+        torch.from_numpy(scores), torch.from_numpy(tokens), torch.from_numpy(popularity_order(4))
+    ).numpy()
     means = {name: values.mean() for name, values in ranking_statistics(ranks).items()}
     for k in (1, 5, 10):
-        assert means[f"hr@{k}"] == pytest.approx(top_k_accuracy_score(tokens, scores, k=k, labels=range(VOCAB)))
+        assert means[f"hr@{k}"] == pytest.approx(
+            top_k_accuracy_score(tokens, scores, k=k, labels=range(VOCAB))
+        )
     relevance = np.eye(VOCAB)[tokens]
     assert means["ndcg@10"] == pytest.approx(ndcg_score(relevance, scores, k=10))
-    assert means["mrr"] == pytest.approx(np.mean([1 / (1 + (s > s[t]).sum()) for s, t in zip(scores, tokens, strict=True)]))
+    assert means["mrr"] == pytest.approx(
+        np.mean([1 / (1 + (s > s[t]).sum()) for s, t in zip(scores, tokens, strict=True)])
+    )
 
 
 def test_a_miss_scores_nothing_on_every_metric():
@@ -102,7 +112,9 @@ def test_bootstrap_resamples_users_not_events():
 
 
 def test_bootstrap_weighs_users_by_their_events():
-    mean, *_ = bootstrap_means(np.array([[1.0], [0.0], [0.0], [0.0]]), np.array([7, 9, 9, 9]), num_resamples=100, seed=0)
+    mean, *_ = bootstrap_means(
+        np.array([[1.0], [0.0], [0.0], [0.0]]), np.array([7, 9, 9, 9]), num_resamples=100, seed=0
+    )
     assert mean[0] == 0.25
 
 

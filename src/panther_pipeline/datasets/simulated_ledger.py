@@ -11,7 +11,12 @@ import polars as pl
 from kedro.io.core import AbstractDataset, DatasetError
 from pydantic import ValidationError
 
-from panther_pipeline.ledger.simulator import SimulatedLedger, SimulationConfig, SimulationTruth, simulate_ledger
+from panther_pipeline.ledger.simulator import (
+    SimulatedLedger,
+    SimulationConfig,
+    SimulationTruth,
+    simulate_ledger,
+)
 
 Part = Literal["transactions", "profiles", "oracle", "truth"]
 
@@ -41,7 +46,9 @@ class SimulatedLedgerDataset(AbstractDataset[None, pl.DataFrame | SimulationTrut
     ```
     """
 
-    def __init__(self, *, part: Part, simulation: dict[str, Any], metadata: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, *, part: Part, simulation: dict[str, Any], metadata: dict[str, Any] | None = None
+    ) -> None:
         """Check part and parameters; nothing is simulated before the first load.
 
         Args:
@@ -50,10 +57,12 @@ class SimulatedLedgerDataset(AbstractDataset[None, pl.DataFrame | SimulationTrut
             metadata: anything a plugin wants, for example the layer in Kedro-Viz.
 
         Raises:
-            DatasetError: an unknown part, or simulation parameters that do not fit; the message lists all of them.
+            DatasetError: an unknown part, or parameters that do not fit; the message lists all of them.
         """
         if part not in get_args(Part):
-            raise DatasetError(f"part '{part}' of a simulated ledger is unknown; choose one of {', '.join(get_args(Part))}")
+            raise DatasetError(
+                f"part '{part}' of a simulated ledger is unknown; choose one of {', '.join(get_args(Part))}"
+            )
         try:
             self._config = SimulationConfig(**simulation)
         except ValidationError as error:
@@ -75,11 +84,6 @@ class SimulatedLedgerDataset(AbstractDataset[None, pl.DataFrame | SimulationTrut
             f"The simulated ledger ({self._part}) is read-only: it is made from its parameters. "
             "Change `simulation` in the catalog, or give this output a dataset with a filepath."
         )
-
-    def preview(self) -> str:
-        """First rows, for Kedro-Viz."""
-        data = self.load()
-        return str(data.head(5)) if isinstance(data, pl.DataFrame) else f"truth about {len(data.style_U)} users"
 
     def _exists(self) -> bool:
         return True

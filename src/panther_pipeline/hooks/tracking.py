@@ -29,6 +29,9 @@ from pydantic import BaseModel
 
 logger = logging.getLogger(__name__)
 
+# The plugin sets its own logger to INFO when it is imported, past any logging configuration.
+logging.getLogger("kedro_mlflow").setLevel(logging.WARNING)
+
 _VERSIONED_PACKAGES = ("panther_pipeline", "kedro", "mlflow", "numpy", "polars", "torch", "scikit-learn")
 
 

@@ -1,11 +1,10 @@
 """Great Expectations on the accepted events: a suite that follows from the schema, plus what the YAML adds.
 
-Polars has no engine in Great Expectations, and rows are cheap to hand to pandas as long as only the columns that
-are checked go over. What needs neighbouring rows (no gap in event_seq, time never goes back) or both tables (rows in =
-accepted + quarantined) is counted in polars first and expected to be 0.
+Polars has no engine in Great Expectations, and rows are cheap to hand to pandas as long as only the columns
+that are checked go over. What needs neighbouring rows (no gap in event_seq, time never goes back) or both
+tables (rows in = accepted + quarantined) is counted in polars first and expected to be 0.
 """
 
-import os
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -118,7 +117,7 @@ def _count_facts(accepted: pl.DataFrame, quarantined: pl.DataFrame, schema: Ledg
     source_rows = pl.concat([accepted["source_row"], quarantined["source_row"]])
     last = source_rows.max()
     expected = {*event_columns(schema), "event_seq"}
-    # Rows are numbered where they are read: a number that is missing or doubled here is a row lost on the way.
+    # Rows are numbered where they are read: a number missing or doubled here is a row lost on the way.
     return counts.with_columns(
         rows_unaccounted_for=pl.lit((0 if last is None else last + 1) - source_rows.n_unique()),
         rows_doubled=pl.lit(source_rows.len() - source_rows.n_unique()),
@@ -143,18 +142,22 @@ def _to_pandas(events: pl.DataFrame, checks: Checks) -> "pd.DataFrame":
         close = closest(unknown[0], events.columns)
         raise ConfigurationError(
             f"validation.expectations.extra names column '{unknown[0]}'"
-            f"{f', did you mean {close!r}?' if close else ''}; the accepted events have: {', '.join(events.columns)}."
+            f"{f', did you mean {close!r}?' if close else ''}; the accepted events have: "
+            f"{', '.join(events.columns)}."
         )
     return events.select(list(needed)).to_pandas()
 
 
 def _run_suite(name: str, frame: "pd.DataFrame", checks: Checks) -> list[dict[str, Any]]:
-    # Read when the package is imported: without it, it reports its use to its makers.
-    os.environ.setdefault("GX_ANALYTICS_ENABLED", "False")
     import great_expectations as gx  # here, since it takes four seconds that only this node should pay
+    from great_expectations.data_context.types.base import DataContextConfig, InMemoryStoreBackendDefaults
 
-    context = gx.get_context(mode="ephemeral")  # nothing is written to disk
-    context.variables.progress_bars = {"globally": False}
+    # Nothing is written to disk, and nothing is reported to the makers of the package.
+    stores = InMemoryStoreBackendDefaults()
+    project = DataContextConfig(
+        store_backend_defaults=stores, analytics_enabled=False, progress_bars={"globally": False}
+    )
+    context = gx.get_context(mode="ephemeral", project_config=project)
     asset = context.data_sources.add_pandas("ledger").add_dataframe_asset(name)
     batch = asset.add_batch_definition_whole_dataframe("whole").get_batch({"dataframe": frame})
     built = [_build(kind, kwargs, position) for position, (kind, kwargs) in enumerate(checks)]
@@ -186,7 +189,7 @@ def _snake(name: str) -> str:
 
 
 def _summarise(result: Any, kind: str, kwargs: dict[str, Any]) -> dict[str, Any]:
-    """One result as JSON. Cell values stay out of it: the report must not repeat what an account holder did."""
+    """One result as JSON. Cell values stay out: the report must not repeat what an account holder did."""
     kind = kind.removeprefix("expect_")
     arguments = {key: _to_json(value) for key, value in kwargs.items() if key != "column"}
     found = {

@@ -1,4 +1,4 @@
-"""From a source table to the event log: one row out for each row in, in file order; nothing is dropped here."""
+"""From a source table to the event log: a row out for each row in, in file order; nothing is dropped."""
 
 import difflib
 import logging
@@ -15,6 +15,7 @@ from panther_pipeline.ledger.values import (
     read_labels,
     read_money,
     read_numbers,
+    read_text,
     read_times,
 )
 
@@ -33,8 +34,9 @@ def map_events(raw: pl.DataFrame | pl.LazyFrame, schema: LedgerSchema) -> pl.Dat
         schema: which column is what.
 
     Returns:
-        `events` as in docs/data_contract.md: source_row, user_id, event_id, event_time, amount_cents, the declared
-        attributes, counterparty, label, label_time, tie_break_0.., problem, problem_column, problem_value.
+        `events` as in docs/data_contract.md: source_row, user_id, event_id, event_time, amount_cents, the
+        declared attributes, counterparty, label, label_time, tie_break_0.., problem, problem_column,
+        problem_value.
 
     Raises:
         SourceError: a column is missing, the table is empty, an id column is of a type that destroys ids, or
@@ -67,7 +69,8 @@ def map_profiles(raw: pl.DataFrame | pl.LazyFrame, schema: LedgerSchema) -> pl.D
         schema: `profile_user_id` (null: this ledger has no profiles) and `profile_attributes`.
 
     Returns:
-        user_id and attributes, all text; an empty cell is "(missing)". Without profiles: no rows, user_id only.
+        user_id and attributes, all text; an empty cell is "(missing)". Without profiles: user_id only,
+        no rows.
 
     Raises:
         SourceError: a column is missing, or a user has two profiles that differ.
@@ -88,8 +91,8 @@ def map_profiles(raw: pl.DataFrame | pl.LazyFrame, schema: LedgerSchema) -> pl.D
     twice = profiles.filter(pl.col("user_id").is_duplicated())["user_id"].unique()
     if twice.len():
         raise SourceError(
-            f"raw_profiles describes {twice.len()} users more than once, with different values. Keep one row per "
-            f"user (column '{schema.profile_user_id}', ledger.schema.profile_user_id)."
+            f"raw_profiles describes {twice.len()} users more than once, with different values. "
+            f"Keep one row per user (column '{schema.profile_user_id}', ledger.schema.profile_user_id)."
         )
     return profiles
 
@@ -148,7 +151,8 @@ def _take_columns(raw: pl.DataFrame | pl.LazyFrame, wanted: dict[str, str], *, t
             f"It has: {', '.join(present) or 'no columns at all'}. Correct the key in this environment's "
             "parameters_ledger.yml (base: parameters/ledger.yml), or the table in its catalog."
         )
-    return lazy.select(list(dict.fromkeys(wanted.values()))).collect()
+    # One chunk per column: some Polars 2.1 expressions fail on a Series of several chunks.
+    return lazy.select(list(dict.fromkeys(wanted.values()))).collect().rechunk()
 
 
 def closest(column: str, present: list[str]) -> str | None:
@@ -202,7 +206,7 @@ def _read_attributes(source: pl.DataFrame, schema: LedgerSchema) -> dict[str, Re
 
 
 def _read_profile_attribute(column: pl.Series, attribute: Attribute) -> pl.Series:
-    # A number that describes a user (an age) is kept as text too: profiles are looked up, never computed with.
+    # A number that describes a user (an age) is kept as text too: profiles are looked up, not computed with.
     is_number = attribute.kind == "number"
     key = f"ledger.schema.profile_attributes.{attribute.name}"
     text = column.cast(pl.String).str.strip_chars() if is_number else read_categories(column, key=key)
@@ -221,13 +225,14 @@ def _read_tie_break(column: pl.Series) -> pl.Series:
 
 
 def _refuse_unreadable(column: pl.Series, values: pl.Series, key: str, noun: str) -> None:
-    """Stop when a column yields nothing at all: then the wrong column is mapped, and no single row is to blame."""
+    """Stop when a column yields nothing at all: the wrong column is mapped, no single row is to blame."""
     if values.null_count() < values.len():
         return
-    samples = mask_values(column.drop_nulls().head(_SHOWN_ROWS)).to_list()
+    samples = mask_values(read_text(column).drop_nulls().head(_SHOWN_ROWS)).to_list()
     shown = f"for example {samples}" if samples else "all cells are empty"
     raise SourceError(
-        f"not one of {column.len()} rows has {noun} in column '{column.name}' (type {column.dtype}; {shown}). "
+        f"not one of {column.len()} rows has {noun} in column '{column.name}' "
+        f"(type {column.dtype}; {shown}). "
         f"Probably ledger.schema.{key} names the wrong column, or its format is another one."
     )
 
@@ -235,7 +240,7 @@ def _refuse_unreadable(column: pl.Series, values: pl.Series, key: str, noun: str
 def _mark_problems(
     events: pl.DataFrame, source: pl.DataFrame, columns: dict[str, Reading | pl.Series]
 ) -> pl.DataFrame:
-    """Add problem, problem_column and problem_value: for each row its first problem in the order of `Reason`."""
+    """Add problem, problem_column and problem_value: of each row the first in the order of `Reason`."""
     in_order = sorted(columns, key="label".__eq__)  # time, amount, attributes, then the label
     readings = [part for name in in_order if isinstance(part := columns[name], Reading)]
     troubled = [reading for reading in readings if reading.problem.null_count() < events.height]

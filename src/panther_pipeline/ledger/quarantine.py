@@ -1,4 +1,4 @@
-"""Accept or quarantine each row, for one reason of a closed list; rows in = accepted + quarantined, always."""
+"""Accept or quarantine each row, for a reason of a closed list; rows in = accepted + quarantined."""
 
 from typing import Any
 
@@ -50,8 +50,9 @@ def split_events(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Split the event log into accepted events, ordered and numbered, and quarantined ones with a reason.
 
-    Of rows with the same event_id, the earliest in time is kept, then the lower tie-break, then the lower content:
-    so the outcome does not depend on the order of the file. Only rows that are otherwise acceptable compete.
+    Of rows with the same event_id, the earliest in time is kept, then the lower tie-break, then the lower
+    content: so the outcome does not depend on the order of the file. Only rows that are otherwise acceptable
+    compete.
 
     Args:
         events: what `mapping.map_events` returns.
@@ -95,13 +96,14 @@ def accept_events(accepted: pl.DataFrame, report: dict[str, Any], gate: GateConf
         faults.append("no row was accepted")
     if counts["quarantine_share"] > gate.max_quarantined_share:
         faults.append(
-            f"{counts['quarantined']} of {counts['rows_in']} rows ({counts['quarantine_share']:.2%}) were quarantined, "
-            f"more than validation.gate.max_quarantined_share = {gate.max_quarantined_share:.2%}"
+            f"{counts['quarantined']} of {counts['rows_in']} rows ({counts['quarantine_share']:.2%}) "
+            "were quarantined, more than validation.gate.max_quarantined_share = "
+            f"{gate.max_quarantined_share:.2%}"
         )
     if gate.max_quarantined_rows is not None and counts["quarantined"] > gate.max_quarantined_rows:
         faults.append(
-            f"{counts['quarantined']} rows were quarantined, more than validation.gate.max_quarantined_rows = "
-            f"{gate.max_quarantined_rows}"
+            f"{counts['quarantined']} rows were quarantined, more than "
+            f"validation.gate.max_quarantined_rows = {gate.max_quarantined_rows}"
         )
     failed = [check for check in report["expectations"] if not check["success"]]
     if failed and gate.stop_on_failed_expectation:
@@ -186,7 +188,7 @@ def _number_events(events: pl.DataFrame, schema: LedgerSchema) -> pl.DataFrame:
 
 
 def _describe(quarantined: pl.DataFrame, schema: LedgerSchema, rules: QuarantineRules) -> pl.DataFrame:
-    """Name the column at fault and show its value, masked, for reasons that mapping did not already describe."""
+    """Name the column at fault and show its value, masked, for reasons that mapping did not describe."""
     sources = role_sources(schema)
     required = pl.coalesce(
         [pl.when(pl.col(name).is_null()).then(pl.lit(sources.get(name) or name)) for name in rules.required]
@@ -217,17 +219,16 @@ def _describe(quarantined: pl.DataFrame, schema: LedgerSchema, rules: Quarantine
 
 
 def _show(column: pl.Series) -> pl.Series:
-    if column.name == "amount_cents":  # in the units of the source
-        return pl.select(pl.format("{}", column.cast(pl.Float64) / 100)).to_series()
-    return mask_values(column)
+    in_source_units = column.cast(pl.Float64) / 100 if column.name == "amount_cents" else column
+    return mask_values(in_source_units)
 
 
 def _assert_nothing_lost(events: pl.DataFrame, accepted: pl.DataFrame, quarantined: pl.DataFrame) -> None:
     rows = pl.concat([accepted["source_row"], quarantined["source_row"]])
     if rows.len() != events.height or rows.n_unique() != events["source_row"].n_unique():
         raise AssertionError(
-            f"{events.height} rows in, {accepted.height} accepted + {quarantined.height} quarantined out: rows were "
-            "lost or doubled. This is a fault of panther_pipeline, please report it."
+            f"{events.height} rows in, {accepted.height} accepted + {quarantined.height} quarantined "
+            "out: rows were lost or doubled. This is a fault of panther_pipeline, please report it."
         )
 
 
@@ -238,8 +239,9 @@ def _stop_message(faults: list[str], report: dict[str, Any]) -> str:
         shown = f"row {example['source_row']}, column {example['column']}: {example['value']!r}"
         lines.append(f"  {number} x {reason} ({EXPLANATIONS[Reason(reason)]}), for example {shown}")
     lines.append(
-        "All of them are in the dataset 'quarantined_events', and 'validation_page' shows them in a browser (paths: "
-        "conf/base/catalog/validate.yml). Mend the source and run again from 'ingest', correct ledger.schema if it "
-        "describes the source wrongly, or raise the limit in conf/base/parameters/validation.yml if this is expected."
+        "All of them are in the dataset 'quarantined_events', and 'validation_page' shows them in a "
+        "browser (paths: conf/base/catalog/validate.yml). Mend the source and run again from 'ingest', "
+        "correct ledger.schema if it describes the source wrongly, or raise the limit in "
+        "conf/base/parameters/validation.yml if this is expected."
     )
     return "\n".join(lines)

@@ -29,8 +29,8 @@ class Reason(StrEnum):
 
 EXPLANATIONS: dict[Reason, str] = {
     Reason.MISSING_USER_ID: "the user id is empty",
-    Reason.MALFORMED_USER_ID: "the user id has white space around it, a control character, is too long, or was "
-    "turned into scientific notation, which destroys digits",
+    Reason.MALFORMED_USER_ID: "the user id has white space around it, a control character, is too long, "
+    "or was turned into scientific notation, which destroys digits",
     Reason.MISSING_EVENT_ID: "the event id is empty",
     Reason.MALFORMED_EVENT_ID: "as malformed_user_id, for the event id",
     Reason.MISSING_TIME: "the time is empty",

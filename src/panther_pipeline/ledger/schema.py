@@ -117,7 +117,8 @@ class LedgerSchema(Config):
         bounds = self.amount_range
         if len(bounds) != 2 or not -_MOST_UNITS <= bounds[0] < bounds[1] <= _MOST_UNITS:
             problems.append(
-                f"amount_range must be [lowest, highest] with lowest < highest, both within ±{_MOST_UNITS:.0e}"
+                f"amount_range must be [lowest, highest] with lowest < highest, both within "
+                f"±{_MOST_UNITS:.0e}"
             )
         if self.profile_attributes and self.profile_user_id is None:
             problems.append("profile_attributes are declared, but profile_user_id is null")

@@ -14,7 +14,7 @@ SPLIT_NAMES = {TRAIN: "train", VALID: "valid", TEST: "test", UNUSED: "unused"}
 
 
 class SplitConfig(Config):
-    """Instants (ISO 8601, UTC) that bound the splits; every window is closed on the left, open on the right."""
+    """Instants (ISO 8601, UTC) that bound the splits; windows are closed on the left, open on the right."""
 
     train_end: str
     valid_end: str
@@ -35,7 +35,8 @@ class SplitConfig(Config):
             raise ValueError(f"train_end < valid_end < test_end is required; got {', '.join(bounds)}")
         if self.test_end_us is not None and self.test_start_us >= self.test_end_us:
             raise ValueError(
-                f"embargo_days = {self.embargo_days} after valid_end {self.valid_end} leaves no test before {self.test_end}"
+                f"embargo_days = {self.embargo_days} after valid_end {self.valid_end} leaves no test "
+                f"before {self.test_end}"
             )
         return self
 

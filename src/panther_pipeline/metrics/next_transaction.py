@@ -1,7 +1,7 @@
 """Next-transaction comparison: the backbone and the baselines on the same targets.
 
-A target is an event of the test window with at least one event of its user before it. The forecast of row r is made
-after row r - 1; it reads no time, amount or category of row r.
+A target is an event of the test window with at least one event of its user before it. The forecast of row r
+is made after row r - 1; it reads no time, amount or category of row r.
 
 Shape letters: N events, M targets, U users.
 """
@@ -10,14 +10,13 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from pydantic import Field
 from tqdm import tqdm
 
 from panther_pipeline.baselines.next_transaction import MISS, fit_popularity, rank_with_baselines
-from panther_pipeline.cache.states import iter_states
-from panther_pipeline.config import Config
+from panther_pipeline.cache.states import iter_state_chunks
 from panther_pipeline.errors import ConfigurationError
 from panther_pipeline.ledger.splits import TEST, TRAIN
+from panther_pipeline.metrics.config import BootstrapConfig, RankingConfig
 from panther_pipeline.metrics.ranking import bootstrap_means, rank_targets, ranking_statistics
 from panther_pipeline.metrics.records import make_record
 from panther_pipeline.model.backbone import Backbone
@@ -25,22 +24,6 @@ from panther_pipeline.tokenizer.sequences import TokenSequences
 
 TASK = "next_transaction"
 MODEL = "panther"
-SPLITS = ("test", "test_cold")
-
-
-class RankingConfig(Config):
-    """Which targets are ranked and how many windows at once."""
-
-    max_users: int | None = Field(gt=0)  # users whose test events are ranked, drawn at random; null = all
-    seed: int  # of that draw
-    batch_size: int = Field(gt=0)  # windows per forward pass
-
-
-class BootstrapConfig(Config):
-    """Intervals: users are resampled with their events."""
-
-    num_resamples: int = Field(ge=100)  # below 100 a 2.5 % quantile is one of two numbers
-    seed: int
 
 
 def select_targets(sequences: TokenSequences, config: RankingConfig) -> np.ndarray:
@@ -74,7 +57,9 @@ def is_cold_user(sequences: TokenSequences) -> np.ndarray:
     return in_train[sequences.offsets_U1[1:]] == in_train[sequences.offsets_U1[:-1]]
 
 
-def rank_next_transactions(backbone: Backbone, sequences: TokenSequences, config: RankingConfig) -> pl.DataFrame:
+def rank_next_transactions(
+    backbone: Backbone, sequences: TokenSequences, config: RankingConfig
+) -> pl.DataFrame:
     """Rank the token of every target with every baseline and with the backbone.
 
     Args:
@@ -83,29 +68,41 @@ def rank_next_transactions(backbone: Backbone, sequences: TokenSequences, config
         config: which targets.
 
     Returns:
-        One row per model and target: row (int64, into `sequences`), user_ix (int32), model, rank (int32; null where
-        the token is [UNK], which counts as a miss), log_prob (float32 nats; the backbone's alone), cold (bool).
+        One row per model and target: row (int64, into `sequences`), user_ix (int32), model, rank (int32; null
+        where the token is [UNK], which counts as a miss), log_prob (float32 nats; the backbone's alone), cold
+        (bool).
     """
     rows_M = select_targets(sequences, config)
     ranks = rank_with_baselines(sequences, rows_M)
-    states = iter_states(backbone, sequences, rows_M - 1, config.batch_size)
+    states = iter_state_chunks(backbone, sequences, rows_M - 1, config.batch_size)
     with tqdm(total=len(rows_M), desc="rank", unit="event", unit_scale=True) as bar:
         ranked, ranks[MODEL], log_prob_M = rank_targets(
-            _counted(states, bar), backbone.next_token_logits, sequences.token_ids_N, fit_popularity(sequences)
+            _counted(states, bar),
+            backbone.next_token_logits,
+            sequences.token_ids_N,
+            fit_popularity(sequences),
         )
     assert np.array_equal(ranked, rows_M), "states came for other rows than asked for"
     user_ix_M = sequences.user_ix_N()[rows_M]
-    shared = {"row": rows_M, "user_ix": user_ix_M.astype(np.int32), "cold": is_cold_user(sequences)[user_ix_M]}
+    shared = {
+        "row": rows_M,
+        "user_ix": user_ix_M.astype(np.int32),
+        "cold": is_cold_user(sequences)[user_ix_M],
+    }
     return pl.concat([_rank_table(model, shared, ranks_M, log_prob_M) for model, ranks_M in ranks.items()])
 
 
-def _rank_table(model: str, shared: dict[str, np.ndarray], ranks_M: np.ndarray, log_prob_M: np.ndarray) -> pl.DataFrame:
+def _rank_table(
+    model: str, shared: dict[str, np.ndarray], ranks_M: np.ndarray, log_prob_M: np.ndarray
+) -> pl.DataFrame:
     return pl.DataFrame(shared).select(
         "row",
         "user_ix",
         model=pl.lit(model),
         rank=pl.Series(np.where(ranks_M < MISS, ranks_M, -1), dtype=pl.Int32).replace(-1, None),
-        log_prob=pl.Series(log_prob_M, dtype=pl.Float32) if model == MODEL else pl.lit(None, dtype=pl.Float32),
+        log_prob=pl.Series(log_prob_M, dtype=pl.Float32)
+        if model == MODEL
+        else pl.lit(None, dtype=pl.Float32),
         cold="cold",
     )
 
@@ -124,11 +121,17 @@ def measure_ranks(ranks: pl.DataFrame, config: BootstrapConfig) -> list[dict[str
         config: of the intervals.
 
     Returns:
-        Records of split "test" (every target) and "test_cold" (targets of users without training events, if any). The
-        best other model is chosen per metric and split by its value on that same split, which favours the baseline.
+        Records of split "test" (every target) and "test_cold" (targets of users without training events, if
+        any). The best other model is chosen per metric and split by its value on that same split, which
+        favours the baseline.
     """
     splits = {"test": ranks, "test_cold": ranks.filter("cold")}
-    return [record for name, table in splits.items() if len(table) for record in _measure_split(name, table, config)]
+    return [
+        record
+        for name, table in splits.items()
+        if len(table)
+        for record in _measure_split(name, table, config)
+    ]
 
 
 def _measure_split(split: str, ranks: pl.DataFrame, config: BootstrapConfig) -> list[dict[str, Any]]:
@@ -144,10 +147,15 @@ def _measure_split(split: str, ranks: pl.DataFrame, config: BootstrapConfig) -> 
             difference_M = statistics[MODEL][metric] - statistics[best][metric]
             columns[MODEL, f"{metric}_difference_vs_{best}"] = difference_M
     means = bootstrap_means(
-        np.column_stack(list(columns.values())), user_ix_M, num_resamples=config.num_resamples, seed=config.seed
+        np.column_stack(list(columns.values())),
+        user_ix_M,
+        num_resamples=config.num_resamples,
+        seed=config.seed,
     )
     return [
-        make_record(task=TASK, model=model, metric=metric, split=split, value=value, low=low, high=high, n=len(wide))
+        make_record(
+            task=TASK, model=model, metric=metric, split=split, value=value, low=low, high=high, n=len(wide)
+        )
         for (model, metric), value, low, high in zip(columns, *(_none_for_nan(m) for m in means), strict=True)
     ]
 

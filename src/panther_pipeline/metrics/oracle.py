@@ -11,7 +11,8 @@ import polars as pl
 
 from panther_pipeline.baselines.next_transaction import FIRST_CANDIDATE, MISS
 from panther_pipeline.ledger.simulator import SimulationTruth, best_next_tokens
-from panther_pipeline.metrics.next_transaction import MODEL, TASK, BootstrapConfig
+from panther_pipeline.metrics.config import BootstrapConfig
+from panther_pipeline.metrics.next_transaction import MODEL, TASK
 from panther_pipeline.metrics.ranking import hit_at, interval, resample_means
 from panther_pipeline.metrics.records import make_record
 from panther_pipeline.tokenizer.tokenizer import Tokenizer
@@ -31,7 +32,8 @@ def measure_oracle(
 ) -> list[dict[str, Any]]:
     """hr@1 of the best possible forecast on the same targets, and each model's share of it.
 
-    The best forecast knows every user's tastes exactly; it is a ceiling in expectation, not one that can be reached.
+    The best forecast knows every user's tastes exactly; it is a ceiling in expectation, not one that can be
+    reached.
 
     Args:
         oracle: the simulator's state before each transaction; a frame without rows for any other ledger.
@@ -42,16 +44,20 @@ def measure_oracle(
         config: of the intervals.
 
     Returns:
-        Records hr@1 of model "oracle" and share_of_oracle of "panther", per split; none without an oracle, or when
-        the tokens are made of things the simulator gives no distribution for (the log says which).
+        Records hr@1 of model "oracle" and share_of_oracle of "panther", per split; none without an oracle, or
+        when the tokens are made of things the simulator gives no distribution for (the log says which).
     """
     if oracle.is_empty() or not isinstance(truth, SimulationTruth):
         return []
     foreign = [f.name for f in tokenizer.fields if f.source != "amount" and f.column not in _KNOWN_CATEGORIES]
     if foreign:
-        logger.warning("No oracle: the tokens contain %s, for which the simulator gives no distribution.", foreign)
+        logger.warning(
+            "No oracle: the tokens contain %s, for which the simulator gives no distribution.", foreign
+        )
         return []
-    targets = ranks.filter(model=MODEL).with_columns(event_id=valid_events["event_id"].gather(ranks.filter(model=MODEL)["row"]))
+    targets = ranks.filter(model=MODEL).with_columns(
+        event_id=valid_events["event_id"].gather(ranks.filter(model=MODEL)["row"])
+    )
     known = oracle.unique("transaction_id", keep="first", maintain_order=True)
     states = targets.select("event_id").join(
         known, left_on="event_id", right_on="transaction_id", how="left", maintain_order="left"
@@ -60,7 +66,12 @@ def measure_oracle(
     best_M = _best_probability(states.filter(is_known_M), truth, tokenizer)
     targets = targets.filter(is_known_M).with_columns(best=best_M)
     splits = {"test": targets, "test_cold": targets.filter("cold")}
-    return [record for split, table in splits.items() if len(table) for record in _measure_split(split, table, config)]
+    return [
+        record
+        for split, table in splits.items()
+        if len(table)
+        for record in _measure_split(split, table, config)
+    ]
 
 
 def _best_probability(states: pl.DataFrame, truth: SimulationTruth, tokenizer: Tokenizer) -> np.ndarray:
@@ -70,7 +81,9 @@ def _best_probability(states: pl.DataFrame, truth: SimulationTruth, tokenizer: T
     def encode(category_G: np.ndarray, channel_G: np.ndarray, bin_G: np.ndarray) -> np.ndarray:
         values = {"category": category_G, "channel": channel_G}
         columns = [
-            bin_G + 2 if field.source == "amount" else tokenizer.attribute_ids(field.name, values[field.column])
+            bin_G + 2
+            if field.source == "amount"
+            else tokenizer.attribute_ids(field.name, values[field.column])
             for field in tokenizer.fields
         ]
         ids_G = tokenizer.encode_attribute_tuples(np.column_stack(columns)).astype(np.int64)
@@ -91,5 +104,7 @@ def _measure_split(split: str, targets: pl.DataFrame, config: BootstrapConfig) -
     shared = {"task": TASK, "split": split, "n": len(targets)}
     return [
         make_record(**shared, model="oracle", metric="hr@1", value=mean[0], low=low[0], high=high[0]),
-        make_record(**shared, model=MODEL, metric="share_of_oracle", value=mean[1] / mean[0], low=low[1], high=high[1]),
+        make_record(
+            **shared, model=MODEL, metric="share_of_oracle", value=mean[1] / mean[0], low=low[1], high=high[1]
+        ),
     ]

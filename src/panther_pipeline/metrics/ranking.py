@@ -1,7 +1,7 @@
 """Full-ranking metrics: the rank of the token that came, a statistic of the rank, its mean with an interval.
 
-The rank is counted over all candidates, never over a sample of negatives, whose metrics order models differently
-(Krichene and Rendle, KDD 2020).
+The rank is counted over all candidates, never over a sample of negatives, whose metrics order models
+differently (Krichene and Rendle, KDD 2020).
 
 Shape letters: M targets, V vocabulary, D width, U users, S statistics, R resamples.
 """
@@ -39,7 +39,9 @@ def rank_tokens(scores_MV: Tensor, token_ids_M: Tensor, popularity_V: Tensor) ->
         [2]
     """
     if not bool(torch.isfinite(scores_MV).all()):
-        raise TrainingError("the backbone's scores are not finite. Train it again with `kedro run --pipeline=pretrain`.")
+        raise TrainingError(
+            "the backbone's scores are not finite. Train it again with `kedro run --pipeline=pretrain`."
+        )
     own_M1 = scores_MV.gather(1, token_ids_M[:, None])
     candidates = scores_MV[:, FIRST_CANDIDATE:]
     more_popular = popularity_V[FIRST_CANDIDATE:] < popularity_V[token_ids_M][:, None]
@@ -62,8 +64,8 @@ def rank_targets(
         popularity_V: int64 from `fit_popularity`, for ties.
 
     Returns:
-        rows_M of the targets (int64, ascending), their ranks_M (int64) and log_prob_M (float32, log p of the token that
-        came under the softmax over all V tokens, nats).
+        rows_M of the targets (int64, ascending), their ranks_M (int64) and log_prob_M (float32, log p of the
+        token that came under the softmax over all V tokens, nats).
     """
     popularity = torch.from_numpy(popularity_V)
     parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
@@ -116,8 +118,8 @@ def bootstrap_means(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Means over the targets with 95 % intervals that treat the users, not the events, as the sample.
 
-    Events of one user resemble each other, so resampling events would make intervals too narrow. All statistics see
-    the same resamples: the interval of a column of differences is that of a paired comparison.
+    Events of one user resemble each other, so resampling events would make intervals too narrow. All
+    statistics see the same resamples: the interval of a column of differences is that of a paired comparison.
 
     Args:
         statistics_MS: float, one row per target.

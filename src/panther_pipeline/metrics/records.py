@@ -44,7 +44,15 @@ def make_record(
             "A metric that cannot be computed is left out, not written as NaN."
         )
     rounded = {name: None if number is None else float(number) for name, number in numbers.items()}
-    return {"task": task, "model": model, "metric": metric, "split": split, **rounded, "n": int(n), "seeds": int(seeds)}
+    return {
+        "task": task,
+        "model": model,
+        "metric": metric,
+        "split": split,
+        **rounded,
+        "n": int(n),
+        "seeds": int(seeds),
+    }
 
 
 def find_value(records: list[dict[str, Any]], **wanted: Any) -> dict[str, Any] | None:

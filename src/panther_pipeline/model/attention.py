@@ -20,10 +20,14 @@ class CausalAttention(nn.Module):
 
     def forward(self, x_BTD: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
         """Args: rotation: cosine and sine of shape (B, 1, T, R)."""
-        q_BHTC, k_BHTC, v_BHTC = (split_heads(part, self.num_heads) for part in self.query_key_value(x_BTD).chunk(3, -1))
+        q_BHTC, k_BHTC, v_BHTC = (
+            split_heads(part, self.num_heads) for part in self.query_key_value(x_BTD).chunk(3, -1)
+        )
         cos, sin = (part.to(q_BHTC.dtype) for part in rotation)
         # Padding is on the right, so the causal mask hides it: no second mask is needed.
-        mixed_BHTC = scaled_dot_product_attention(turn(q_BHTC, cos, sin), turn(k_BHTC, cos, sin), v_BHTC, is_causal=True)
+        mixed_BHTC = scaled_dot_product_attention(
+            turn(q_BHTC, cos, sin), turn(k_BHTC, cos, sin), v_BHTC, is_causal=True
+        )
         return self.output(join_heads(mixed_BHTC))
 
 

@@ -1,10 +1,11 @@
 """The backbone: a causal transformer over transaction tokens (PANTHER, arXiv 2510.10102 §3.3).
 
-Different here: attention and pattern recognition run side by side on the same normed input; rotary angles turn with
-order and with elapsed time; the state at event i is a forecast state: it has read events up to i and their times,
-never the time of the next one.
+Different here: attention and pattern recognition run side by side on the same normed input; rotary angles
+turn with order and with elapsed time; the state at event i is a forecast state: it has read events up to i
+and their times, never the time of the next one.
 
-Shape letters: B windows, T events, F token attributes, P profile attributes, D width, V vocabulary, K prototypes.
+Shape letters: B windows, T events, F token attributes, P profile attributes, D width, V vocabulary, K
+prototypes.
 """
 
 import hashlib
@@ -78,7 +79,7 @@ class Backbone(nn.Module):
         return self.norm(self._drop_profile_position(x_BTD))
 
     def next_token_logits(self, h: Tensor) -> Tensor:
-        """Scores of every token as the next one, (..., V), from states (..., D); tied to the token embeddings."""
+        """Scores (..., V) of every token as the next one, from states (..., D); tied to the token vectors."""
         return linear(h, self.embedding.token.weight, self.token_bias_V)
 
     def profile_vector(self, profile_ids_BP: Tensor) -> Tensor | None:
@@ -139,7 +140,9 @@ class Backbone(nn.Module):
         def write(temporary: Path) -> None:
             tensors = {name: t.detach().float().cpu().contiguous() for name, t in self.state_dict().items()}
             save_file(tensors, temporary / _WEIGHTS)
-            (temporary / _CONFIG).write_text(json.dumps(self._description(), indent=2) + "\n", encoding="utf-8")
+            (temporary / _CONFIG).write_text(
+                json.dumps(self._description(), indent=2) + "\n", encoding="utf-8"
+            )
 
         facts = {"tokenizer_digest": self.tokenizer_digest, "backbone_digest": self.digest}
         publish_folder(folder, write, facts=facts)
@@ -149,18 +152,23 @@ class Backbone(nn.Module):
         """Read what `save` wrote, on the CPU, ready to embed (evaluation mode).
 
         Raises:
-            ArtifactError: missing or damaged; a description that is not one; weights of other names or shapes than
+            ArtifactError: missing or damaged; a description that is not one; weights of other names or shapes
+            than
                 the description says, or not finite.
         """
         generation, _ = open_published(folder)
         try:
             description = json.loads((generation / _CONFIG).read_text(encoding="utf-8"))
             config = ModelConfig.model_validate(description.pop("model"))
-            with torch.device("meta"):  # shapes without memory: a hostile size is refused before it is allocated
+            with torch.device(
+                "meta"
+            ):  # shapes without memory: a hostile size is refused before it is allocated
                 expected = cls(config, **description).state_dict()
             tensors = _read_weights(generation / _WEIGHTS, expected)
         except (ValueError, TypeError, KeyError, AttributeError, RuntimeError, SafetensorError) as error:
-            raise ArtifactError(f"{folder} does not hold a backbone: {error}. Run `kedro run --pipeline=pretrain`.") from None
+            raise ArtifactError(
+                f"{folder} does not hold a backbone: {error}. Run `kedro run --pipeline=pretrain`."
+            ) from None
         backbone = cls(config, **description)
         backbone.load_state_dict(tensors)
         return backbone.eval()
@@ -184,7 +192,9 @@ def _read_weights(path: Path, expected: dict[str, Tensor]) -> dict[str, Tensor]:
         for name, tensor in expected.items():
             shape = file.get_slice(name).get_shape()
             if list(shape) != list(tensor.shape):
-                raise ArtifactError(f"weight {name} has shape {shape}, the description says {list(tensor.shape)}")
+                raise ArtifactError(
+                    f"weight {name} has shape {shape}, the description says {list(tensor.shape)}"
+                )
         tensors = {name: file.get_tensor(name) for name in expected}
     for name, tensor in tensors.items():
         if tensor.dtype != torch.float32 or not bool(torch.isfinite(tensor).all()):

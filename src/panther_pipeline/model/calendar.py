@@ -19,8 +19,8 @@ def hour_weekday_day(time_us_BT: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     Source: day of the month by the civil-from-days algorithm, H. Hinnant,
         https://howardhinnant.github.io/date_algorithms.html
 
-    Example:
-        >>> [part.item() for part in hour_weekday_day(torch.tensor(1_709_210_000_000_000))]  # 2024-02-29 12:33:20
+    Example: 29 February 2024, a Thursday, 12:33 UTC.
+        >>> [part.item() for part in hour_weekday_day(torch.tensor(1_709_210_000_000_000))]
         [12, 3, 28]
     """
     days = torch.div(time_us_BT, DAY_US, rounding_mode="floor")

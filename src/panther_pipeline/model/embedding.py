@@ -19,7 +19,9 @@ _LONGEST_GAP_S = 365.25 * 86_400
 class EventEmbedding(nn.Module):
     """Token and attribute embeddings, concatenated and projected to D; plus time; plus the user's profile."""
 
-    def __init__(self, config: ModelConfig, vocab_size: int, attribute_sizes: list[int], profile_sizes: list[int]) -> None:
+    def __init__(
+        self, config: ModelConfig, vocab_size: int, attribute_sizes: list[int], profile_sizes: list[int]
+    ) -> None:
         super().__init__()
         dim, width = config.dim, config.attribute_dim
         self.profile_mode = config.profile if profile_sizes else "none"
@@ -49,7 +51,7 @@ class EventEmbedding(nn.Module):
 
 
 class TimeEmbedding(nn.Module):
-    """Gap to the previous event of the window, and the calendar of the event itself (never of the next one)."""
+    """Gap to the previous event of the window, and the calendar of the event, never of the next one."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -81,8 +83,8 @@ class ProfileEmbedding(nn.Module):
 def gap_features(time_us_BT: Tensor) -> Tensor:
     """Log gap to the previous event as a piecewise-linear code.
 
-    Gaps span seconds to months. A straight line in the log cannot single out "a week later"; hats on evenly spaced
-    knots can, and stay continuous.
+    Gaps span seconds to months. A straight line in the log cannot single out "a week later"; hats on evenly
+    spaced knots can, and stay continuous.
 
     Returns:
         float32 (B, T, G + 1): weights of the two nearest knots (they sum to 1); the last column is 1 for the

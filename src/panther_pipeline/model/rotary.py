@@ -19,10 +19,10 @@ _ORDER_BASE = 10_000.0
 def rotary_angles(time_us_BT: Tensor, num_planes: int, use_time: bool) -> Tensor:
     """The angle by which each plane of each event is turned.
 
-    Attention between events i and j depends on angle_i - angle_j alone, so counting from the window's first event
-    is a choice without consequence, and the newest event is never looked at (counting back from it would make
-    every earlier state depend on the future). Time differences are reduced modulo the period as integers: float32
-    never sees more than one turn.
+    Attention between events i and j depends on angle_i - angle_j alone, so counting from the window's first
+    event is a choice without consequence, and the newest event is never looked at (counting back from it
+    would make every earlier state depend on the future). Time differences are reduced modulo the period as
+    integers: float32 never sees more than one turn.
 
     Args:
         time_us_BT: int64 microseconds.
@@ -47,7 +47,7 @@ def rotary_angles(time_us_BT: Tensor, num_planes: int, use_time: bool) -> Tensor
 
 
 def time_periods_us(num_periods: int) -> list[int]:
-    """Periods in microseconds: day, week, month, year and hour first, further ones spread between on a log scale."""
+    """Periods in microseconds: day, week, month, year, hour; further ones between them on a log scale."""
     extra = max(0, num_periods - len(_NAMED_PERIODS_US))
     step = math.log(_YEAR_US / HOUR_US) / (extra + 1)
     spread = [round(HOUR_US * math.exp(step * (k + 1))) for k in range(extra)]

@@ -13,15 +13,17 @@ from panther_pipeline.model.attention import join_heads, split_heads
 class DilatedConvolutions(nn.Module):
     """Depthwise causal convolutions of several dilations, summed with the residual, then LeakyReLU.
 
-    All of them are linear in the same input, so taps at the same distance are added before they are applied: with
-    kernel 3 and dilations 1 and 2, event i reads events i, i-1, i-2 and i-4, in four shifted products.
+    All of them are linear in the same input, so taps at the same distance are added before they are applied:
+    with kernel 3 and dilations 1 and 2, event i reads events i, i-1, i-2 and i-4, in four shifted products.
     """
 
     def __init__(self, dim: int, kernel_size: int, dilations: list[int]) -> None:
         super().__init__()
         self.dilations = dilations
         # weight[r, k]: tap k of dilation r, one number per channel; tap 0 is the event itself.
-        self.weight = nn.Parameter(torch.randn(len(dilations), kernel_size, dim) * (kernel_size * len(dilations)) ** -0.5)
+        self.weight = nn.Parameter(
+            torch.randn(len(dilations), kernel_size, dim) * (kernel_size * len(dilations)) ** -0.5
+        )
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         taps = self.taps()
@@ -46,7 +48,9 @@ class DilatedConvolutions(nn.Module):
 class PatternRecognition(nn.Module):
     """Convolutions, then attention of every event to K learnable prototypes; cost grows with T·K, not T²."""
 
-    def __init__(self, dim: int, num_heads: int, num_prototypes: int, kernel_size: int, dilations: list[int]) -> None:
+    def __init__(
+        self, dim: int, num_heads: int, num_prototypes: int, kernel_size: int, dilations: list[int]
+    ) -> None:
         super().__init__()
         self.num_heads = num_heads
         self.convolutions = DilatedConvolutions(dim, kernel_size, dilations)

@@ -145,7 +145,8 @@ def _fit_edges(config: FieldConfig, values: pl.Series) -> list[int] | list[float
             edges = [_round(edge, config.significant_digits) for edge in edges]
         lowest = known[0] if len(known) else None
     # An edge at or below the lowest training value would make a bin that training never saw.
-    kept = sorted({edge for edge in edges if lowest is None or edge > lowest})
+    # Rounding up the largest float leaves infinity.
+    kept = sorted({edge for edge in edges if (lowest is None or edge > lowest) and math.isfinite(edge)})
     # The first event of a user has the gap -1 and so a bin of its own, below zero.
     return [0, *(edge for edge in kept if edge > 0)] if config.source == "gap" else kept
 

@@ -71,9 +71,9 @@ def training_events(events: pl.DataFrame, splits: SplitConfig) -> pl.DataFrame:
 
 
 def _follows(train: pl.DataFrame) -> np.ndarray:
-    """bool (N,): row n is the same user's event right after row n-1."""
-    users, positions = train["user_id"], train["event_seq"]
-    return ((users == users.shift(1)) & (positions == positions.shift(1) + 1)).fill_null(False).to_numpy()
+    """bool (N,): row n is the next event of row n-1's user; a training history has no holes."""
+    users = train["user_id"]
+    return (users == users.shift(1)).fill_null(False).to_numpy()
 
 
 def _fit_profiles(profiles: pl.DataFrame, train: pl.DataFrame, config: VocabularyConfig) -> list[FittedField]:

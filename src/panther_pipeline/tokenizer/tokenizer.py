@@ -1,8 +1,8 @@
 """The tokenizer: an event becomes one readable token, in bulk and one at a time alike.
 
 Source: PANTHER §3.2 (arXiv 2510.10102): attributes are discretised, their Cartesian product is the
-vocabulary, the most frequent combinations are kept. Different here: a rare combination drops its least informative
-attributes one by one before it becomes [UNK], and says how many.
+vocabulary, the most frequent combinations are kept. Different here: a rare combination drops its least
+informative attributes one by one before it becomes [UNK], and says how many.
 
 Shape letters: N events, U users, F token attributes, P profile attributes, V vocabulary.
 """
@@ -138,7 +138,7 @@ class Tokenizer:
         return [int(edge) for edge in edges]
 
     @cached_property
-    def token_names(self) -> list[str]:
+    def names(self) -> list[str]:
         """Readable name of each token id."""
         return ["[PAD]", "[UNK]", *(token.name for token in self._content.tokens)]
 

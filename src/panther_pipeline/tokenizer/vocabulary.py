@@ -1,8 +1,8 @@
 """The tokens: which combinations of attribute ids are kept, and what a rare combination falls back to.
 
 A *pattern* is a row of attribute ids in which 0 stands for a dropped attribute. Attributes are dropped in
-one fixed order, so every tuple has one chain of ever shorter patterns; its token is the first of the chain that
-is in the vocabulary, and [UNK] (everything dropped) if none is.
+one fixed order, so every tuple has one chain of ever shorter patterns; its token is the first of the
+chain that is in the vocabulary, and [UNK] (everything dropped) if none is.
 
 Shape letters: N events, F token attributes, V vocabulary, T distinct tuples or patterns.
 """
@@ -150,7 +150,7 @@ def fit_vocabulary(
 
     Args:
         attribute_ids_NF: attribute ids of training events, in any order.
-        ranks_F: for each attribute, the alphabetical rank of each id's label (0: the wildcard's); breaks ties.
+        ranks_F: for each attribute, the alphabetical rank of each id's label (0: the wildcard); breaks ties.
         drop_order: attribute positions, least informative first.
         config: sizes and targets.
 
@@ -201,8 +201,7 @@ class _Grower:
             patterns, index = np.unique(drop_attribute(rest, stride, size), return_inverse=True)
             totals = np.zeros(len(patterns), dtype=np.int64)
             np.add.at(totals, index, rest_counts)
-            # Two drops can leave the same pattern only if nothing was there to drop: code 0 is [UNK] itself.
-            keep = (totals >= min_count) & (patterns > 0)
+            keep = totals >= min_count
             codes.append(patterns[keep])
             counts.append(totals[keep])
             rest, rest_counts = patterns[~keep], totals[~keep]
@@ -213,8 +212,9 @@ def _choose(grower: _Grower, config: VocabularyConfig) -> tuple[np.ndarray, np.n
     """Codes and counts of the tokens to keep.
 
     Whole tuples: as many as the coverage target asks, none seen less than `min_count`. If that and the
-    back-off patterns exceed `max_tokens`, one threshold for both is raised until they fit (a pattern that many
-    events use is worth more than a tuple that few have), and slots left over go to the next most frequent tuples.
+    back-off patterns exceed `max_tokens`, one threshold for both is raised until they fit (a pattern that
+    many events use is worth more than a tuple that few have), and slots left over go to the next most
+    frequent tuples.
     """
     num_whole = grower.num_seen(config.min_count)
     if config.coverage_target is not None and len(grower.counts_T):

@@ -59,8 +59,8 @@ class TrainingBatch:
 def training_windows(sequences: TokenSequences, max_events: int) -> Windows:
     """Cut each user's training events into windows that overlap by one event.
 
-    Every training event but the user's first (which nothing precedes) is the target of exactly one window; no other
-    event is input or target.
+    Every training event but the user's first (which nothing precedes) is the target of exactly one window; no
+    other event is input or target.
 
     Raises:
         TrainingError: no user has two training events.
@@ -82,8 +82,9 @@ def training_windows(sequences: TokenSequences, max_events: int) -> Windows:
 def validation_windows(sequences: TokenSequences, max_events: int, num_windows: int, seed: int) -> Windows:
     """A fixed random sample of windows whose targets are validation events.
 
-    A window predicts at most max_events / 2 events, so that each target has at least as many events of context
-    (if the user has them). Context may be training events; test events are never read. The sample may be empty.
+    A window predicts at most max_events / 2 events, so that each target has at least as many events of
+    context (if the user has them). Context may be training events; test events are never read. The sample may
+    be empty.
     """
     stride = max(1, max_events // 2)
     user_ix_N = sequences.user_ix_N()
@@ -99,7 +100,9 @@ def validation_windows(sequences: TokenSequences, max_events: int, num_windows: 
     stops_W = np.minimum(first_targets_W + stride, begin_rows[group_ix] + counts[group_ix]) - 1
     user_ix_W = user_ix_N[first_targets_W]
     starts_W = np.maximum(stops_W - max_events, sequences.offsets_U1[user_ix_W])
-    windows = Windows(user_ix_W=user_ix_W, starts_W=starts_W, stops_W=stops_W, first_targets_W=first_targets_W)
+    windows = Windows(
+        user_ix_W=user_ix_W, starts_W=starts_W, stops_W=stops_W, first_targets_W=first_targets_W
+    )
     if len(windows) <= num_windows:
         return windows
     chosen = np.random.default_rng(seed).choice(len(windows), size=num_windows, replace=False)
@@ -117,7 +120,7 @@ def make_batch(sequences: TokenSequences, windows: Windows) -> TrainingBatch:
 
 
 class BatchOrder:
-    """The batches of training: `batch_at(step)` depends on the data, the seed and the step, and on nothing else."""
+    """The batches of training: `batch_at(step)` depends on data, seed and step, and on nothing else."""
 
     def __init__(self, sequences: TokenSequences, max_events: int, batch_size: int, seed: int) -> None:
         """Raises:
@@ -141,7 +144,7 @@ class BatchOrder:
         return self._epoch_batches(epoch)[position]
 
     def _plan_epoch(self, epoch: int) -> list[np.ndarray]:
-        """Shuffle; sort by length within pools, so that a batch holds similar lengths; shuffle the batches."""
+        """Shuffle; sort by length within pools, so that a batch has little padding; shuffle the batches."""
         generator = np.random.default_rng((self.seed, epoch))
         shuffled = generator.permutation(len(self.windows))
         lengths_W = self.windows.stops_W - self.windows.starts_W
@@ -165,7 +168,9 @@ def _count_by_user(sequences: TokenSequences, split: int) -> np.ndarray:
     counts_U = running_N1[sequences.offsets_U1[1:]] - running_N1[sequences.offsets_U1[:-1]]
     if split == TRAIN:
         ends_U = sequences.offsets_U1[:-1] + counts_U
-        assert (running_N1[ends_U] - running_N1[sequences.offsets_U1[:-1]] == counts_U).all(), "train is not a prefix"
+        assert (running_N1[ends_U] - running_N1[sequences.offsets_U1[:-1]] == counts_U).all(), (
+            "train is not a prefix"
+        )
     return counts_U
 
 

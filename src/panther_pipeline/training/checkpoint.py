@@ -1,8 +1,8 @@
 """Snapshots of a training run that survive `kill -9` and flipped bits.
 
-A snapshot is one folder with two inert files: `state.safetensors` (weights, best weights, optimizer, random state)
-and `checkpoint.json` (step, identity, progress, and the SHA-256 of both). It appears whole or not at all
-(`publish_folder`), and the one before it is kept: when the newest is damaged, the previous one is used.
+A snapshot is one folder with two inert files: `state.safetensors` (weights, best weights, optimizer, random
+state) and `checkpoint.json` (step, identity, progress, and the SHA-256 of both). It appears whole or not at
+all (`publish_folder`), and the one before it is kept: when the newest is damaged, the previous one is used.
 """
 
 import hashlib
@@ -69,8 +69,9 @@ class CheckpointFolder:
     def latest(self, identity: str | None = None) -> Checkpoint | None:
         """The newest snapshot that is whole, or None.
 
-        Every snapshot carries its own digests, so the previous one can be verified as well as the current one.
-        Damaged ones are named in a warning; whole ones of another identity in a log line; both are passed over.
+        Every snapshot carries its own digests, so the previous one can be verified as well as the current
+        one. Damaged ones are named in a warning; whole ones of another identity in a log line; both are
+        passed over.
         """
         found = []
         for folder in sorted(self.path.iterdir()) if self.path.is_dir() else []:
@@ -81,7 +82,10 @@ class CheckpointFolder:
                     logger.warning("%s Looking for the snapshot before it.", error)
         for description, folder in sorted(found, key=lambda pair: pair[0]["step"], reverse=True):
             if identity is not None and description["identity"] != identity:
-                logger.info("checkpoint %s is of another configuration, data, device or thread count; not used", folder)
+                logger.info(
+                    "checkpoint %s is of another configuration, data, device or thread count; not used",
+                    folder,
+                )
                 continue
             tensors = load_file(folder / _STATE)
             return Checkpoint(
@@ -110,11 +114,15 @@ def _read_description(folder: Path) -> dict[str, Any]:
         description = json.loads((folder / _DESCRIPTION).read_text(encoding="utf-8"))
         recorded = description.pop("sha256")
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise ArtifactError(f"checkpoint file {folder / _DESCRIPTION} is damaged ({type(error).__name__}).") from None
+        raise ArtifactError(
+            f"checkpoint file {folder / _DESCRIPTION} is damaged ({type(error).__name__})."
+        ) from None
     if recorded != _digest(description):
         raise ArtifactError(f"checkpoint file {folder / _DESCRIPTION} has changed since it was written.")
     if not (folder / _STATE).is_file() or file_digest(folder / _STATE) != description["state_sha256"]:
-        raise ArtifactError(f"checkpoint file {folder / _STATE} is missing or has changed since it was written.")
+        raise ArtifactError(
+            f"checkpoint file {folder / _STATE} is missing or has changed since it was written."
+        )
     return description
 
 

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-# On one CPU with one thread count, equal inputs give equal bits. On a GPU, sums of gradients into an embedding table
-# are taken in no fixed order: a resumed run agrees to about 1e-6 relative, not bit by bit.
+# On one CPU with one thread count, equal inputs give equal bits. On a GPU, sums of gradients into an
+# embedding table are taken in no fixed order: a resumed run agrees to about 1e-6 relative, not bit by bit.
 
 
 @contextmanager

@@ -14,12 +14,17 @@ MAX_LOGITS = 1 << 24  # 64 MiB of float32 at a time
 
 
 def next_token_loss(
-    h_ND: Tensor, targets_N: Tensor, logits: Callable[[Tensor], Tensor], vocab_size: int, max_logits: int = MAX_LOGITS
+    h_ND: Tensor,
+    targets_N: Tensor,
+    logits: Callable[[Tensor], Tensor],
+    vocab_size: int,
+    max_logits: int = MAX_LOGITS,
 ) -> Tensor:
     """Mean cross-entropy over the full vocabulary, never holding more than `max_logits` logits.
 
-    Positions are taken in chunks; a chunk's logits are thrown away and computed again on the way back, which costs
-    one more product with the token embeddings and saves N·V numbers. A batch that fits one chunk pays nothing.
+    Positions are taken in chunks; a chunk's logits are thrown away and computed again on the way back, which
+    costs one more product with the token embeddings and saves N·V numbers. A batch that fits one chunk pays
+    nothing.
 
     Args:
         h_ND: states of the positions that have a target.

@@ -11,7 +11,7 @@ _FLOOR = 0.1  # the cosine ends at this share of the peak
 
 
 def make_optimizer(model: nn.Module, config: TrainingConfig, device: torch.device) -> torch.optim.AdamW:
-    """AdamW; vectors (norms, biases) are not decayed. On a GPU all parameters are updated by one fused kernel."""
+    """AdamW; vectors (norms, biases) are not decayed. On a GPU one fused kernel updates everything."""
     parameters = [p for p in model.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": config.weight_decay},
@@ -22,7 +22,7 @@ def make_optimizer(model: nn.Module, config: TrainingConfig, device: torch.devic
 
 
 def learning_rate(step: int, config: TrainingConfig) -> float:
-    """Linear warm-up over `warmup_steps`, then a cosine to 10 % of the peak at `max_steps`; steps count from 0."""
+    """Linear warm-up over `warmup_steps`, then a cosine to 10 % of the peak at `max_steps`; from step 0."""
     if step < config.warmup_steps:
         return config.peak_lr * (step + 1) / config.warmup_steps
     done = (step - config.warmup_steps) / (config.max_steps - config.warmup_steps)
@@ -32,7 +32,9 @@ def learning_rate(step: int, config: TrainingConfig) -> float:
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """The optimizer's moments and counters as a flat dictionary, `optimizer.<parameter>.<name>`."""
     state = optimizer.state_dict()["state"]
-    return {f"optimizer.{ix}.{name}": tensor for ix, values in state.items() for name, tensor in values.items()}
+    return {
+        f"optimizer.{ix}.{name}": tensor for ix, values in state.items() for name, tensor in values.items()
+    }
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:

@@ -6,8 +6,9 @@ Shape letters: K categories, C channels, R patterns (rows of a table of what ten
 import numpy as np
 
 CATEGORIES = [
-    "groceries", "restaurant", "coffee", "fuel", "transport", "clothing", "electronics", "online_shopping", "refund",
-    "cinema", "travel", "hotel", "pharmacy", "cash", "hobby", "children", "rent", "salary", "subscription", "gift_cards",
+    "groceries", "restaurant", "coffee", "fuel", "transport", "clothing", "electronics", "online_shopping",
+    "refund", "cinema", "travel", "hotel", "pharmacy", "cash", "hobby", "children", "rent", "salary",
+    "subscription", "gift_cards",
 ]  # fmt: skip
 NUM_CATEGORIES = len(CATEGORIES)
 IX = {name: ix for ix, name in enumerate(CATEGORIES)}
@@ -22,18 +23,18 @@ INCOME_BANDS = ["low", "middle", "high"]
 HOME_CURRENCY = "EUR"
 ABROAD = ["USD", "GBP", "CHF", "SEK"]
 
-# --- tastes: log-weights of the discretionary categories; the others never come from taste alone ----------------
+# --- tastes: log-weights of the discretionary categories; the others never come from taste alone ---
 BASE_TASTE = {
     "groceries": 1.6, "restaurant": 0.9, "coffee": 0.9, "fuel": 0.3, "transport": 0.6, "clothing": -0.2,
     "electronics": -1.0, "online_shopping": 0.6, "cinema": -0.2, "travel": -1.6, "pharmacy": 0.0, "cash": 0.1,
     "hobby": -0.1, "children": -0.8, "gift_cards": -2.5,
 }  # fmt: skip
 AGE_TASTE = {
-    "18-24": {"coffee": 0.9, "transport": 0.9, "cinema": 0.8, "online_shopping": 0.6, "fuel": -1.5, "children": -2, "pharmacy": -1},
-    "25-34": {"restaurant": 0.7, "coffee": 0.5, "clothing": 0.5, "travel": 0.4, "online_shopping": 0.4, "cash": -0.6},
+    "18-24": {"coffee": 0.9, "transport": 0.9, "cinema": 0.8, "online_shopping": 0.6, "fuel": -1.5},
+    "25-34": {"restaurant": 0.7, "coffee": 0.5, "clothing": 0.5, "travel": 0.4, "cash": -0.6},
     "35-49": {"children": 1.8, "groceries": 0.5, "fuel": 0.7, "coffee": -0.3, "cinema": -0.4},
-    "50-64": {"fuel": 0.6, "hobby": 0.7, "restaurant": 0.3, "children": -1, "online_shopping": -0.4, "cash": 0.4},
-    "65+": {"pharmacy": 1.5, "cash": 1.2, "groceries": 0.5, "online_shopping": -1.5, "transport": -0.5, "children": -2, "cinema": -1},
+    "50-64": {"fuel": 0.6, "hobby": 0.7, "restaurant": 0.3, "children": -1, "cash": 0.4},
+    "65+": {"pharmacy": 1.5, "cash": 1.2, "online_shopping": -1.5, "children": -2, "cinema": -1},
 }  # fmt: skip
 REGION_TASTE = {
     "capital": {"transport": 1.0, "fuel": -1.0, "restaurant": 0.3, "coffee": 0.4},
@@ -49,10 +50,14 @@ INCOME_TASTE = {
 }
 PERSONAL_TASTE_SD = 0.7
 # Part of the day in which the user's last event fell: before 11:00, before 18:00, later.
-DAY_PARTS = [{"coffee": 0.9, "transport": 0.6, "restaurant": -0.6}, {"groceries": 0.4}, {"restaurant": 0.8, "cinema": 0.8, "coffee": -1.0}]
+DAY_PARTS = [
+    {"coffee": 0.9, "transport": 0.6, "restaurant": -0.6},
+    {"groceries": 0.4},
+    {"restaurant": 0.8, "cinema": 0.8, "coffee": -1.0},
+]
 DAY_PART_ENDS_H = (11, 18)
 
-# --- routines: a personal cycle of categories; repeated members make one step of memory insufficient -----------
+# --- routines: a personal cycle of categories; repeated members make one step of memory insufficient
 ROUTINES = [
     ["coffee", "transport", "coffee", "online_shopping"],
     ["coffee", "restaurant", "coffee", "cinema"],
@@ -76,7 +81,7 @@ ROUTINE_BY_AGE = np.array(
 ROUTINE_USER_SHARE = 0.8
 ROUTINE_WEIGHT_RANGE = (0.72, 0.95)  # how faithful a user is to the routine
 
-# --- patterns: what tends to follow; (weight, next categories, speed-up of the next payment) --------------------
+# --- patterns: what tends to follow; (weight, next categories, speed-up of the next payment) -------
 NO_PATTERN, HOLIDAY = 0, 1
 _FOLLOWS = {
     "transport": (0.7, {"transport": 1.0}, 3.0),  # out, then back
@@ -105,47 +110,81 @@ def _table() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
 
 PATTERN_PROBS_RK, PATTERN_WEIGHT_R, PATTERN_SPEED_R, PATTERN_AFTER_K = _table()
 
-# --- scheduled payments ---------------------------------------------------------------------------------------
+# --- scheduled payments ----------------------------------------------------------------------------
 MOTIFS = ["rent", "salary", "subscription", "groceries"]
 MOTIF_CATEGORY = np.array([IX[name] for name in MOTIFS])
 RENT, SALARY, SUBSCRIPTION, WEEKLY_GROCERIES = range(4)
 MOTIF_HOURS = [(6.0, 9.0), (5.0, 8.0), (7.0, 12.0), (10.0, 19.0)]  # personal time of day
+MOTIF_SHARE_BY_AGE = np.array(
+    [
+        [0.4, 0.5, 0.8, 0.85],
+        [0.8, 0.9, 0.8, 0.85],
+        [0.6, 0.95, 0.8, 0.85],
+        [0.4, 0.9, 0.8, 0.85],
+        [0.4, 0.9, 0.8, 0.85],
+    ]
+)  # (age band, motif): who has it
 RENT_DAY, SALARY_DAY = 1, 25
 SUBSCRIPTION_DAYS = (2, 24)  # personal day of the month
 
-# --- amounts: log-normal in euros, median and log-sd; None = one fixed amount per user ---------------------------
+# --- amounts: log-normal in euros, median and log-sd; None = one fixed amount per user -------------
 _AMOUNTS = {
-    "groceries": (42, 0.28), "restaurant": (34, 0.3), "coffee": (3.9, 0.12), "fuel": (58, 0.16), "transport": (2.9, None),
-    "clothing": (55, 0.5), "electronics": (210, 0.6), "online_shopping": (29, 0.45), "refund": (26, 0.45), "cinema": (13, 0.12),
-    "travel": (260, 0.5), "hotel": (120, 0.25), "pharmacy": (14, 0.4), "cash": (60, None), "hobby": (24, 0.3),
-    "children": (38, 0.35), "rent": (850, None), "salary": (2600, None), "subscription": (12.99, None), "gift_cards": (50, 0.5),
+    "groceries": (42, 0.28), "restaurant": (34, 0.3), "coffee": (3.9, 0.12), "fuel": (58, 0.16),
+    "transport": (2.9, None), "clothing": (55, 0.5), "electronics": (210, 0.6),
+    "online_shopping": (29, 0.45), "refund": (26, 0.45), "cinema": (13, 0.12), "travel": (260, 0.5),
+    "hotel": (120, 0.25), "pharmacy": (14, 0.4), "cash": (60, None), "hobby": (24, 0.3),
+    "children": (38, 0.35), "rent": (850, None), "salary": (2600, None), "subscription": (12.99, None),
+    "gift_cards": (50, 0.5),
 }  # fmt: skip
 MEDIAN_EUR_K = np.array([_AMOUNTS[name][0] for name in CATEGORIES], dtype=float)
 IS_FIXED_K = np.array([_AMOUNTS[name][1] is None for name in CATEGORIES])
 SIGMA_K = np.array([_AMOUNTS[name][1] or 0.0 for name in CATEGORIES])
-SIGN_K = np.where(np.isin(CATEGORIES, ["refund", "salary"]), -1, 1)  # negative: money comes back to the customer
+SIGN_K = np.where(
+    np.isin(CATEGORIES, ["refund", "salary"]), -1, 1
+)  # negative: money comes back to the customer
 INCOME_SHIFT = {"low": -0.25, "middle": 0.0, "high": 0.3}
 PERSONAL_SHIFT_SD = 0.2
 
-# --- channels: chip, contactless, mobile, online, atm, transfer; for payers of three styles ---------------------
-_SHOP_BY_STYLE = {"chip": [0.85, 0.13, 0, 0.02, 0, 0], "contactless": [0.06, 0.9, 0.02, 0.02, 0, 0], "mobile": [0.03, 0.07, 0.87, 0.03, 0, 0]}
+# --- channels: chip, contactless, mobile, online, atm, transfer; for payers of three styles --------
+_SHOP_BY_STYLE = {
+    "chip": [0.85, 0.13, 0, 0.02, 0, 0],
+    "contactless": [0.06, 0.9, 0.02, 0.02, 0, 0],
+    "mobile": [0.03, 0.07, 0.87, 0.03, 0, 0],
+}
 STYLES = list(_SHOP_BY_STYLE)
-STYLE_BY_AGE = np.array([[0.05, 0.25, 0.7], [0.1, 0.4, 0.5], [0.2, 0.6, 0.2], [0.45, 0.5, 0.05], [0.75, 0.24, 0.01]])
+STYLE_BY_AGE = np.array(
+    [[0.05, 0.25, 0.7], [0.1, 0.4, 0.5], [0.2, 0.6, 0.2], [0.45, 0.5, 0.05], [0.75, 0.24, 0.01]]
+)
 _OWN_CHANNEL = {
-    "online_shopping": [0, 0, 0.1, 0.9, 0, 0], "refund": [0, 0, 0, 1.0, 0, 0], "travel": [0.05, 0, 0.05, 0.9, 0, 0],
-    "cash": [0, 0, 0, 0, 1.0, 0], "rent": [0, 0, 0, 0, 0, 1.0], "salary": [0, 0, 0, 0, 0, 1.0], "subscription": [0, 0, 0, 1.0, 0, 0],
+    "online_shopping": [0, 0, 0.1, 0.9, 0, 0], "refund": [0, 0, 0, 1.0, 0, 0],
+    "travel": [0.05, 0, 0.05, 0.9, 0, 0], "cash": [0, 0, 0, 0, 1.0, 0], "rent": [0, 0, 0, 0, 0, 1.0],
+    "salary": [0, 0, 0, 0, 0, 1.0], "subscription": [0, 0, 0, 1.0, 0, 0],
     "gift_cards": [0.1, 0, 0, 0.9, 0, 0],
 }  # fmt: skip
 CHANNEL_PROBS_SKC = np.array(
     [[_OWN_CHANNEL.get(name, _SHOP_BY_STYLE[style]) for name in CATEGORIES] for style in STYLES], dtype=float
 )  # (style, K, C)
 
-# --- fraud ----------------------------------------------------------------------------------------------------
+# --- fraud -----------------------------------------------------------------------------------------
 LEGITIMATE, TEST_PAYMENT, LARGE_PAYMENT, TAKEOVER, COMPROMISED = range(5)
-FRAUD_KINDS = ["", "card_testing", "card_testing", "account_takeover", "compromised_merchant"]  # by the codes above
+FRAUD_KINDS = [
+    "",
+    "card_testing",
+    "card_testing",
+    "account_takeover",
+    "compromised_merchant",
+]  # by the codes above
 # Phases of an attack: 0 quiet, 1..6 test payments made so far, 7 account taken over.
 QUIET, TAKEN_OVER, NUM_PHASES = 0, 7, 8
-LARGE_AFTER_TESTS = [0.0, 0.0, 0.0, 0.25, 1 / 3, 0.5, 1.0]  # chance that the next is the large one, by tests made
+LARGE_AFTER_TESTS = [
+    0.0,
+    0.0,
+    0.0,
+    0.25,
+    1 / 3,
+    0.5,
+    1.0,
+]  # chance that the next is the large one, by tests made
 UNDER_ATTACK_PROB = 0.98  # next payment is the thief's while cards are tested
 TAKEN_OVER_PROB = 0.75
 _ATTACK_CATEGORIES = {

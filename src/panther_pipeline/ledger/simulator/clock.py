@@ -1,8 +1,8 @@
 """Time in the simulated world: seconds since the first day, 'active' time, and calendar due instants.
 
-People pay more at noon than at four in the morning. Waiting times are exponential in *active time*, a fixed
-increasing function of the clock that gains one unit per day, so the chance of no payment before an instant stays
-in closed form.
+People pay more at noon than at four in the morning. Waiting times are exponential in *active time*,
+a fixed increasing function of the clock that gains one unit per day, so the chance of no payment before an
+instant stays in closed form.
 """
 
 from datetime import date
@@ -33,18 +33,22 @@ def to_active(time_s: np.ndarray) -> np.ndarray:
 
 
 def from_active(active: np.ndarray) -> np.ndarray:
-    """Instant in whole seconds (float64) at which this much active time has passed; inverse of `to_active`."""
+    """Instant in whole seconds (float64) when this much active time has passed; inverse of `to_active`."""
     day = np.floor(active)
     return np.floor(day * DAY_S + np.interp(active - day, _KNOTS, _HOUR_STARTS_S))
 
 
 def month_starts_s(start: date, num_months: int) -> np.ndarray:
     """Seconds from the first day to the first of each month, beginning with the month of `start` (<= 0)."""
-    months = [(start.year + (start.month - 1 + m) // 12, (start.month - 1 + m) % 12 + 1) for m in range(num_months)]
+    months = [
+        (start.year + (start.month - 1 + m) // 12, (start.month - 1 + m) % 12 + 1) for m in range(num_months)
+    ]
     return np.array([(date(y, m, 1) - start).days * DAY_S for y, m in months], dtype=float)
 
 
-def first_weekday_s(start: date, weekday: np.ndarray, time_of_day_s: np.ndarray, after_s: np.ndarray) -> np.ndarray:
+def first_weekday_s(
+    start: date, weekday: np.ndarray, time_of_day_s: np.ndarray, after_s: np.ndarray
+) -> np.ndarray:
     """First instant later than `after_s` on the given weekday (0 = Monday) at the given time of day."""
     offset_days = (weekday - start.weekday()) % 7
     first_s = offset_days * DAY_S + time_of_day_s

@@ -69,8 +69,12 @@ def customer_names(num_users: int) -> pl.Series:
 
 def format_profiles(populations: Sequence[Population], num_users: int) -> pl.DataFrame:
     """One row per customer, all text."""
-    columns = {"age_band": ("age_U", b.AGE_BANDS), "region": ("region_U", b.REGIONS), "card_brand": ("brand_U", b.CARD_BRANDS),
-               "income_band": ("income_U", b.INCOME_BANDS)}  # fmt: skip
+    columns = {
+        "age_band": ("age_U", b.AGE_BANDS),
+        "region": ("region_U", b.REGIONS),
+        "card_brand": ("brand_U", b.CARD_BRANDS),
+        "income_band": ("income_U", b.INCOME_BANDS),
+    }
     picked = {
         name: _pick(names, np.concatenate([getattr(p, field) for p in populations]))
         for name, (field, names) in columns.items()
@@ -83,7 +87,7 @@ def format_transactions(config: SimulationConfig, rows: dict[str, np.ndarray], f
 
     Args:
         config: the simulation.
-        rows: columns (N,) sorted by time: user_ix, time_s, cents, category, channel, merchant, currency, code.
+        rows: columns (N,) by time: user_ix, time_s, cents, category, channel, merchant, currency, code.
         flaws: which rows to break or double.
     """
     currencies = [b.HOME_CURRENCY, *b.ABROAD]

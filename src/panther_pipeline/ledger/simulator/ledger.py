@@ -16,20 +16,26 @@ from panther_pipeline.ledger.simulator.export import (
     format_transactions,
 )
 from panther_pipeline.ledger.simulator.payments import draw_amounts, draw_channels
-from panther_pipeline.ledger.simulator.population import Merchants, Population, draw_population, found_merchants
+from panther_pipeline.ledger.simulator.population import (
+    Merchants,
+    Population,
+    draw_population,
+    found_merchants,
+)
 from panther_pipeline.ledger.simulator.process import Steps, attack_table, run_block
-from panther_pipeline.ledger.simulator.truth import SimulationTruth
+from panther_pipeline.ledger.simulator.truth import STATE_COLUMNS, SimulationTruth
 
 # Users step in blocks of this size: long enough for numpy, small enough for the processor's cache.
 BLOCK_USERS = 8192
-_STATE = ("pattern", "routine", "day_part", "scheduled", "scheduled_prob", "attack", "exposed")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SimulatedLedger:
     """What `simulate_ledger` returns."""
 
-    transactions: pl.DataFrame  # all text: transaction_id, customer_id, booked_at, amount, currency, category, …
+    transactions: (
+        pl.DataFrame
+    )  # all text: transaction_id, customer_id, booked_at, amount, currency, category, …
     profiles: pl.DataFrame  # all text: customer_id, age_band, region, card_brand, income_band
     oracle: pl.DataFrame  # row n describes row n of `transactions`
     truth: SimulationTruth
@@ -38,15 +44,16 @@ class SimulatedLedger:
 def simulate_ledger(config: SimulationConfig) -> SimulatedLedger:
     """Simulate a payment ledger; the same config gives the same bytes.
 
-    The amount is in the account's currency, positive = the customer pays; `currency` is the one the merchant charged.
+    The amount is in the account's currency, positive = the customer pays; `currency` is the merchant's.
 
     Args:
         config: size, period, flaws, seed.
 
     Returns:
-        transactions (text, ordered by booked_at), profiles (text), and the oracle with one row per transaction row:
-        transaction_id (as it should be, even where the export lost it), fraud_kind, broken_reason ("", a reason,
-        or "duplicate"), user_ix, and the user's state before the payment, from which `truth` gives its distribution.
+        Transactions (text, ordered by booked_at), profiles (text), truth, and the oracle, whose row n is
+        about row n of the transactions: transaction_id (even where the export lost it), fraud_kind,
+        broken_reason ("", a reason of `export.BROKEN`, or "duplicate"), and the user's state before the
+        payment, from which `truth` gives its distribution.
     """
     world_rng, flaw_rng = (np.random.default_rng([config.seed, stream]) for stream in (0, 1))
     merchants = found_merchants(config, world_rng)
@@ -83,7 +90,7 @@ def _simulate_block(
         "merchant": steps.merchant,
         "currency": np.where(steps.abroad, population.currency_U[steps.user] + 1, 0).astype(np.uint8),
         "code": steps.code,
-        **{name: getattr(steps, name) for name in _STATE},
+        **{name: getattr(steps, name) for name in STATE_COLUMNS[1:]},
     }
     return population, rows
 
@@ -97,11 +104,13 @@ def _oracle(rows: dict[str, np.ndarray], flaws: Flaws) -> pl.DataFrame:
             "transaction_id": ids,
             "fraud_kind": kinds,
             "broken_reason": reasons,
-            **{name: rows[name] for name in ("user_ix", *_STATE)},
+            **{name: rows[name] for name in STATE_COLUMNS},
         }
     )
     copied = np.repeat(np.arange(table.height), flaws.copies_N)
-    is_copy = pl.Series(np.concatenate([[False], copied[1:] == copied[:-1]]) if len(copied) else np.zeros(0, dtype=bool))
+    is_copy = pl.Series(
+        np.concatenate([[False], copied[1:] == copied[:-1]]) if len(copied) else np.zeros(0, dtype=bool)
+    )
     return table[copied].with_columns(
         pl.when(is_copy).then(pl.lit(DUPLICATE)).otherwise(pl.col("broken_reason")).alias("broken_reason")
     )

@@ -12,7 +12,7 @@ from panther_pipeline.ledger.simulator.clock import DAY_S, HOUR_S
 from panther_pipeline.ledger.simulator.config import SimulationConfig
 
 NUM_FAVOURITES = 4
-NEW_MERCHANT_SHARE = 0.25  # of merchants open during the period
+NEW_MERCHANT_SHARE = 0.4  # of merchants open during the period
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,9 @@ def found_merchants(config: SimulationConfig, rng: np.random.Generator) -> Merch
     num = max(12, min(400, config.num_users // 12))
     opens_s_KM = np.zeros((b.NUM_CATEGORIES, num))
     num_new = int(num * NEW_MERCHANT_SHARE)
-    opens_s_KM[:, num - num_new :] = np.sort(rng.uniform(1, config.num_days, (b.NUM_CATEGORIES, num_new)), axis=1) * DAY_S
+    opens_s_KM[:, num - num_new :] = (
+        np.sort(rng.uniform(1, config.num_days, (b.NUM_CATEGORIES, num_new)), axis=1) * DAY_S
+    )
     day_starts_s = np.arange(config.num_days + 2) * DAY_S
     num_open_KD = np.stack([np.searchsorted(row, day_starts_s, side="right") for row in opens_s_KM])
     leaks_KM = rng.random(opens_s_KM.shape) < config.fraud.compromised_merchant_share
@@ -112,12 +114,16 @@ def _choose_by_row(probs: np.ndarray, row: np.ndarray, rng: np.random.Generator)
     return np.minimum((rng.random(len(row))[:, None] > cumulative).sum(1), probs.shape[1] - 1)
 
 
-def _weights(table: dict[str, dict[str, float]] | list[dict[str, float]], names: list[str] | None = None) -> np.ndarray:
+def _weights(
+    table: dict[str, dict[str, float]] | list[dict[str, float]], names: list[str] | None = None
+) -> np.ndarray:
     rows = table if names is None else [table[name] for name in names]
     return np.array([[row.get(category, 0.0) for category in b.CATEGORIES] for row in rows])
 
 
-def _draw_tastes(age_U: np.ndarray, region_U: np.ndarray, income_U: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _draw_tastes(
+    age_U: np.ndarray, region_U: np.ndarray, income_U: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
     base_K = np.array([b.BASE_TASTE.get(name, -np.inf) for name in b.CATEGORIES])
     logits_UK = (
         base_K
@@ -134,10 +140,12 @@ def _draw_openings(config: SimulationConfig, num_users: int, rng: np.random.Gene
     days = float(config.num_days)
     cold_days = min(config.cold_start_days, days)
     late = rng.uniform(days - cold_days, days - cold_days / 6, num_users)
-    return np.floor(np.where(rng.random(num_users) < config.cold_start_share, late, rng.uniform(0, 2, num_users)) * DAY_S)
+    return np.floor(
+        np.where(rng.random(num_users) < config.cold_start_share, late, rng.uniform(0, 2, num_users)) * DAY_S
+    )
 
 
-# Scheduled payments per 30 days of an average user, and by how much patterns speed up the rest: both measured.
+# Measured: scheduled payments per 30 days of an average user, and by how much patterns speed up the rest.
 _SCHEDULED_PER_MONTH = 5.8
 _SPEED_UP = 1.05
 
@@ -155,9 +163,7 @@ def _draw_schedules(age_U: np.ndarray, rng: np.random.Generator) -> tuple[np.nda
         rng.integers(*b.SUBSCRIPTION_DAYS, endpoint=True, size=num_users),
         rng.integers(0, 7, num_users),
     ]
-    has_prob_UJ = np.stack([np.array([0.4, 0.8, 0.6, 0.4, 0.4])[age_U], np.array([0.5, 0.9, 0.95, 0.9, 0.9])[age_U],
-                            np.full(num_users, 0.8), np.full(num_users, 0.85)], axis=1)  # fmt: skip
-    has_UJ = rng.random((num_users, len(b.MOTIFS))) < has_prob_UJ
+    has_UJ = rng.random((num_users, len(b.MOTIFS))) < b.MOTIF_SHARE_BY_AGE[age_U]
     hours_UJ = np.stack([rng.uniform(low, high, num_users) for low, high in b.MOTIF_HOURS], axis=1)
     return np.where(has_UJ, np.stack(days, axis=1), -1), np.floor(hours_UJ * HOUR_S)
 

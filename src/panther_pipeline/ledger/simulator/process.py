@@ -2,13 +2,14 @@
 
 Before every step the state of a user fixes the distribution of the next payment in closed form:
 
-1. A thief strikes with a probability that depends on the phase of an attack (never when a scheduled payment is near).
-2. Otherwise a discretionary waiting time is drawn, exponential in active time. If it passes the next scheduled
-   payment, that one happens instead: P = exp(-rate * active time until due). Exponential times have no memory,
-   so starting afresh after it changes nothing.
+1. A thief strikes with a probability that depends on the phase of an attack (never when a scheduled payment
+   is near, so that it stays on its day).
+2. Otherwise a discretionary waiting time is drawn, exponential in active time. If it passes the next
+   scheduled payment, that one happens instead: P = exp(-rate * active time until due). Exponential times have
+   no memory, so starting afresh after it changes nothing.
 3. Otherwise, on a card that a merchant leaked, the thief pays at that merchant with a fixed probability.
-4. Otherwise the category comes from a mixture: what tends to follow the last one (pattern), the user's routine,
-   the user's taste. Patterns and routine positions are functions of past payments, not hidden coins.
+4. Otherwise the category comes from a mixture: what tends to follow the last one (pattern), the user's
+   routine, the user's taste. Patterns and routine positions are functions of past payments, not hidden coins.
 
 Shape letters: N users still active in the block, U users of the block, K categories, J scheduled motifs.
 """
@@ -29,6 +30,7 @@ from panther_pipeline.ledger.simulator.clock import (
 from panther_pipeline.ledger.simulator.config import SimulationConfig
 from panther_pipeline.ledger.simulator.population import Merchants, Population
 
+_SEEN = ("routine", "day_part", "scheduled", "scheduled_prob", "attack", "exposed")
 NOBODY = 255  # code of "no category" in uint8 columns
 GATED = b.NUM_PHASES  # row of the attack table for "a scheduled payment is near"
 _FAR_S, _NEAR_S = 36 * HOUR_S, HOUR_S  # longest time a thief's next payment takes: nights; minutes
@@ -57,7 +59,7 @@ class Steps:
 
 
 def attack_table(config: SimulationConfig) -> np.ndarray:
-    """Probability of each code (legitimate or later, test, large, takeover) by phase of the attack; rows sum to 1."""
+    """P(code) by phase of the attack: no remote thief, test, large, takeover; rows sum to 1."""
     table = np.zeros((b.NUM_PHASES + 1, 4))
     table[b.QUIET, b.TEST_PAYMENT] = config.fraud.card_testing_start_prob
     table[b.QUIET, b.TAKEOVER] = config.fraud.takeover_start_prob
@@ -80,8 +82,12 @@ class Block:
         self.end_s = float(config.num_days * DAY_S)
         self.num_merchants = merchants.opens_s_KM.shape[1]
         self.attack_cumulative = np.cumsum(attack_table(config), axis=1)
-        taste_cumulative = np.cumsum(population.taste_UPK, axis=-1, dtype=np.float32).reshape(-1, b.NUM_CATEGORIES)
-        cumulative = np.concatenate([np.cumsum(b.PATTERN_PROBS_RK, axis=1).astype(np.float32), taste_cumulative])
+        taste_cumulative = np.cumsum(population.taste_UPK, axis=-1, dtype=np.float32).reshape(
+            -1, b.NUM_CATEGORIES
+        )
+        cumulative = np.concatenate(
+            [np.cumsum(b.PATTERN_PROBS_RK, axis=1).astype(np.float32), taste_cumulative]
+        )
         # Rounding must not leave a gap at the top: the last category with any chance takes what is left.
         self.cumulative = np.where(cumulative >= 1 - 1e-6, np.float32(2), cumulative)
         num = population.num_users
@@ -113,8 +119,10 @@ class Block:
 
     def compact(self, keep: np.ndarray) -> None:
         """Forget users whose history is complete."""
-        for name in ("user", "now_s", "pattern", "out", "away", "position", "phase", "takeover_end_s", "leak_merchant",
-                     "leak_end_s", "month", "due_s_NJ"):  # fmt: skip
+        for name in (
+            "user", "now_s", "pattern", "out", "away", "position", "phase", "takeover_end_s", "leak_merchant",
+            "leak_end_s", "month", "due_s_NJ",
+        ):  # fmt: skip
             setattr(self, name, getattr(self, name)[keep])
 
     def step(self) -> Steps:
@@ -128,16 +136,23 @@ class Block:
         hit &= draws[2] < self.config.fraud.compromised_hit_prob
         code = np.where(hit, np.uint8(b.COMPROMISED), thief)
         category = self._choose_category(state, draws[3], draws[4], thief)
-        category = np.where(is_scheduled, state["scheduled"], np.where(hit, state["exposed"], category)).astype(np.uint8)
+        category = np.where(
+            is_scheduled, b.MOTIF_CATEGORY[state["motif"]], np.where(hit, state["exposed"], category)
+        ).astype(np.uint8)
         time_s = from_active(state["active"] + np.minimum(wait, state["wait_until_due"]) / state["rate"])
         time_s = np.where(is_scheduled, state["due_s"], time_s)
         time_s = np.maximum(self._thief_times(thief, draws[1], draws[2], time_s), self.now_s + 1)
         merchant = self._choose_merchant(category, code, time_s, draws[5], draws[6])
         steps = Steps(
-            user=self.user, time_s=time_s, category=category, merchant=merchant, code=code, pattern=self.pattern,
+            user=self.user,
+            time_s=time_s,
+            category=category,
+            merchant=merchant,
+            code=code,
+            pattern=self.pattern,
             abroad=self.away & ~is_scheduled & (code == b.LEGITIMATE),
-            **{name: state[name] for name in ("routine", "day_part", "scheduled", "scheduled_prob", "attack", "exposed")},
-        )  # fmt: skip
+            **{name: state[name] for name in _SEEN},
+        )
         self._move(steps, is_scheduled, state["motif"])
         return steps
 
@@ -151,16 +166,20 @@ class Block:
         wait_until_due = rate * np.maximum(to_active(due_s) - active, 0)
         margin_s = np.where((self.phase == b.QUIET) | (self.phase == b.TAKEN_OVER), _FAR_S, _NEAR_S)
         hour = (now_s % DAY_S) / HOUR_S
+        # A payment due after the export ends is in no row; a row that exists is known not to be it.
+        exported = due_s < self.end_s
         return {
             "motif": motif,
             "due_s": due_s,
-            "scheduled": np.where(np.isfinite(due_s), b.MOTIF_CATEGORY[motif], NOBODY).astype(np.uint8),
-            "scheduled_prob": np.exp(-wait_until_due).astype(np.float32),
+            "scheduled": np.where(exported, b.MOTIF_CATEGORY[motif], NOBODY).astype(np.uint8),
+            "scheduled_prob": np.where(exported, np.exp(-wait_until_due), 0).astype(np.float32),
             "wait_until_due": wait_until_due,
             "rate": rate,
             "active": active,
             "attack": np.where(due_s - now_s > margin_s, self.phase, GATED).astype(np.uint8),
-            "exposed": np.where(self.leak_end_s > now_s, self.leak_merchant // self.num_merchants, NOBODY).astype(np.uint8),
+            "exposed": np.where(
+                self.leak_end_s > now_s, self.leak_merchant // self.num_merchants, NOBODY
+            ).astype(np.uint8),
             "routine": people.routine_UL[self.user, self.position].astype(np.uint8),
             "day_part": np.searchsorted(b.DAY_PART_ENDS_H, hour, side="right").astype(np.uint8),
         }
@@ -239,15 +258,21 @@ class Block:
         month = np.minimum(self.month[rows, motif] + 1, len(self.month_starts_s) - 1)
         self.month[rows, motif] = month
         users = self.user[rows]
-        offset_s = (self.population.due_day_UJ[users, motif] - 1) * DAY_S + self.population.due_time_s_UJ[users, motif]
-        next_s = np.where(weekly, self.due_s_NJ[rows, motif] + 7 * DAY_S, self.month_starts_s[month] + offset_s)
+        offset_s = (self.population.due_day_UJ[users, motif] - 1) * DAY_S + self.population.due_time_s_UJ[
+            users, motif
+        ]
+        next_s = np.where(
+            weekly, self.due_s_NJ[rows, motif] + 7 * DAY_S, self.month_starts_s[month] + offset_s
+        )
         self.due_s_NJ[rows, motif] = next_s
 
     def _move_attack(self, code: np.ndarray, time_s: np.ndarray) -> None:
         phase = np.where(code == b.TEST_PAYMENT, self.phase + 1, self.phase)
         phase = np.where(code == b.LARGE_PAYMENT, b.QUIET, phase)
         begins = (code == b.TAKEOVER) & (self.phase == b.QUIET)
-        self.takeover_end_s = np.where(begins, time_s + self.config.fraud.takeover_days * DAY_S, self.takeover_end_s)
+        self.takeover_end_s = np.where(
+            begins, time_s + self.config.fraud.takeover_days * DAY_S, self.takeover_end_s
+        )
         phase = np.where(begins, b.TAKEN_OVER, phase)
         over = (phase == b.TAKEN_OVER) & (time_s >= self.takeover_end_s)
         self.phase = np.where(over, b.QUIET, phase).astype(np.uint8)
@@ -256,7 +281,7 @@ class Block:
 def run_block(
     config: SimulationConfig, population: Population, merchants: Merchants, rng: np.random.Generator
 ) -> Steps:
-    """All payments of a block of users from the opening of their accounts to the end, ordered by step, then user."""
+    """All payments of a block of users from the opening of their accounts to the end, by step, then user."""
     block = Block(config, population, merchants, rng)
     taken: list[Steps] = []
     while len(block.user):

@@ -1,4 +1,4 @@
-"""The truth about a simulated ledger: the exact distribution of every next payment, and the best possible forecast.
+"""The truth about a simulated ledger: the exact distribution of every next payment, and the best forecast.
 
 Shape letters: N payments (rows of the oracle table), U users, K categories, P parts of the day, C channels,
 B amount bins, V distinct tokens that can occur, Q components of a payment (category × who makes it).
@@ -6,6 +6,7 @@ B amount bins, V distinct tokens that can occur, Q components of a payment (cate
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -17,8 +18,13 @@ from panther_pipeline.ledger.simulator.process import NOBODY
 # Takes (category, channel, amount_bin), each (G,): text, text, int64. Returns int token ids (G,).
 Encoder = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
+# Columns of the oracle table that hold the state before a payment.
+STATE_COLUMNS = (
+    "user_ix", "pattern", "routine", "day_part", "scheduled", "scheduled_prob", "attack", "exposed",
+)  # fmt: skip
+
 _K = b.NUM_CATEGORIES
-# Components: legitimate in each category, the same at a leaking merchant by a thief, then the three remote codes.
+# Components: legitimate by category, a thief's at a leaking merchant by category, three remote codes.
 _COMPROMISED = slice(_K, 2 * _K)
 _REMOTE_CODES = (b.TEST_PAYMENT, b.LARGE_PAYMENT, b.TAKEOVER)
 _NUM_COMPONENTS = 2 * _K + len(_REMOTE_CODES)
@@ -26,7 +32,7 @@ _NUM_COMPONENTS = 2 * _K + len(_REMOTE_CODES)
 
 @dataclass(frozen=True, kw_only=True)
 class SimulationTruth:
-    """What never changes about the users and the world; with a row of the oracle it fixes that row's distribution."""
+    """What never changes about users and world; with a row of the oracle it fixes that row's distribution."""
 
     categories: list[str]
     channels: list[str]
@@ -43,8 +49,7 @@ class SimulationTruth:
 
 def component_probs(oracle: pl.DataFrame, truth: SimulationTruth) -> np.ndarray:
     """Distribution over what the next payment is, float64 (N, Q); rows sum to 1."""
-    col = {name: oracle[name].to_numpy() for name in ("user_ix", "pattern", "routine", "day_part", "scheduled",
-           "scheduled_prob", "attack", "exposed")}  # fmt: skip
+    col = {name: oracle[name].to_numpy() for name in STATE_COLUMNS}
     row = np.arange(oracle.height)
     attack_N4 = truth.attack_probs[col["attack"]]
     ordinary = attack_N4[:, b.LEGITIMATE]
@@ -58,7 +63,9 @@ def component_probs(oracle: pl.DataFrame, truth: SimulationTruth) -> np.ndarray:
     routine = (1 - weight) * truth.routine_weight_U[col["user_ix"]]
     taste_NK = truth.taste_UPK[col["user_ix"], col["day_part"]].astype(float)
     taste_NK /= taste_NK.sum(1, keepdims=True)
-    probs_NQ[:, :_K] = weight[:, None] * b.PATTERN_PROBS_RK[col["pattern"]] + (1 - weight - routine)[:, None] * taste_NK
+    probs_NQ[:, :_K] = (
+        weight[:, None] * b.PATTERN_PROBS_RK[col["pattern"]] + (1 - weight - routine)[:, None] * taste_NK
+    )
     probs_NQ[row, col["routine"]] += routine
     probs_NQ[:, :_K] *= own[:, None]
     probs_NQ[row, np.where(is_due, col["scheduled"], 0)] += scheduled
@@ -79,18 +86,26 @@ def fraud_probs(oracle: pl.DataFrame, truth: SimulationTruth) -> np.ndarray:
 
 
 def best_next_tokens(
-    oracle: pl.DataFrame, truth: SimulationTruth, *, edges_cents: np.ndarray, encode: Encoder, users_per_chunk: int = 128
+    oracle: pl.DataFrame,
+    truth: SimulationTruth,
+    *,
+    edges_cents: np.ndarray,
+    encode: Encoder,
+    users_per_chunk: int = 128,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The Bayes-optimal forecast of every row's token, and the chance that it is right.
 
-    Their mean probability is the highest HR@1 any model can reach in expectation. The forecaster it describes knows
-    each user's tastes and habits exactly; a model has to learn them from the past.
+    The mean probability is the highest HR@1 that any model can reach in expectation. The forecaster knows
+    each user's tastes and habits exactly, where a model has to learn them from the past: an upper bound. It
+    forecasts at the last event, before anything is known about the time of the next one. In a window that
+    begins at a fixed instant, every user's first row is known to be no earlier, which the stated probability
+    ignores; there, compare with how often `token` is right.
 
     Args:
         oracle: the oracle table or any of its rows, in any order.
         truth: the same simulation's truth.
-        edges_cents: sorted inner bin edges of the signed amount in cents; bin = searchsorted(edges, cents, "right"),
-            so bin 0 is below the first edge and an amount on an edge belongs to the upper bin.
+        edges_cents: sorted inner bin edges of the signed amount in cents; bin = searchsorted(edges, cents,
+            "right"), so bin 0 is below the first edge and an amount on an edge belongs to the upper bin.
         encode: maps tuples to token ids; several tuples may share one id (back-off, [UNK]).
         users_per_chunk: memory knob; about 50 KB per user and hundred tokens.
 
@@ -111,7 +126,7 @@ def best_next_tokens(
         rows = order[starts[first] : starts[first + len(chunk)]]
         probs_NQ = component_probs(oracle[rows], truth).astype(np.float32)
         bounds = starts[first : first + len(chunk) + 1] - starts[first]
-        for at, (low, high) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
+        for at, (low, high) in enumerate(pairwise(bounds)):
             mixed = probs_NQ[low:high] @ tokens_UQV[at]
             winner = mixed.argmax(1)
             best_N[rows[low:high]] = token_ids_V[winner]
@@ -123,8 +138,15 @@ def _token_grid(truth: SimulationTruth, num_bins: int, encode: Encoder) -> tuple
     """Distinct token ids (V,) and the place among them of each (category, channel × bin) tuple (K, C*B)."""
     shape = (len(truth.categories), len(truth.channels), num_bins)
     category, channel, amount_bin = (grid.ravel() for grid in np.indices(shape))
-    ids = np.asarray(encode(np.array(truth.categories)[category], np.array(truth.channels)[channel], amount_bin))
-    token_ids_V, place = np.unique(ids, return_inverse=True)
+    ids = np.asarray(
+        encode(np.array(truth.categories)[category], np.array(truth.channels)[channel], amount_bin)
+    )
+    possible_KC = (b.CHANNEL_PROBS_SKC > 0).any(0)
+    possible_KC[:, b.ONLINE] |= (b.ATTACK_PROBS > 0).any(0)
+    possible = possible_KC[category, channel]  # a third of all tuples: the rest would only cost time
+    token_ids_V, places = np.unique(ids[possible], return_inverse=True)
+    place = np.zeros(len(ids), dtype=np.int64)  # impossible tuples add their zero to any token
+    place[possible] = places
     return token_ids_V.astype(np.int64), place.reshape(shape[0], -1)
 
 
@@ -136,7 +158,7 @@ def _below(limit_cents: np.ndarray, mu: np.ndarray, sigma: np.ndarray) -> np.nda
     return np.where(whole <= 1, 0.0, prob)
 
 
-def _bin_probs(edges: np.ndarray, mu: np.ndarray, sigma: np.ndarray, sign: np.ndarray) -> np.ndarray:
+def amount_bin_probs(edges: np.ndarray, mu: np.ndarray, sigma: np.ndarray, sign: np.ndarray) -> np.ndarray:
     """P(bin) for signed log-normal amounts; mu, sigma, sign broadcast to (...,), result (..., B)."""
     mu, sigma, sign = (x[..., None] for x in np.broadcast_arrays(mu, sigma, sign))
     # -x < edge is x > -edge, which is not x < -edge + 1 for whole cents.
@@ -157,25 +179,36 @@ def _remote_tokens(
 ) -> np.ndarray:
     """Token distribution of test, large and takeover payments (3, V): the same for everybody."""
     codes = np.array(_REMOTE_CODES)
-    bins_3B = _bin_probs(edges, np.log(100 * b.ATTACK_MEDIAN_EUR[codes]), b.ATTACK_SIGMA[codes], np.ones(len(codes)))
+    bins_3B = amount_bin_probs(
+        edges, np.log(100 * b.ATTACK_MEDIAN_EUR[codes]), b.ATTACK_SIGMA[codes], np.ones(len(codes))
+    )
     cells_3CB = np.zeros((len(codes), len(truth.channels), bins_3B.shape[1]))
     cells_3CB[:, b.ONLINE] = bins_3B
     tokens = np.zeros((len(codes), len(token_ids_V)), dtype=np.float32)
     for k in range(_K):
-        tokens += b.ATTACK_PROBS[codes, k][:, None] * _scatter(cells_3CB.reshape(len(codes), -1), place_KX[k], len(token_ids_V))
+        tokens += b.ATTACK_PROBS[codes, k][:, None] * _scatter(
+            cells_3CB.reshape(len(codes), -1), place_KX[k], len(token_ids_V)
+        )
     return tokens
 
 
 def _user_tokens(
-    truth: SimulationTruth, users: np.ndarray, edges: np.ndarray, num_tokens: int, place_KX: np.ndarray, remote: np.ndarray
+    truth: SimulationTruth,
+    users: np.ndarray,
+    edges: np.ndarray,
+    num_tokens: int,
+    place_KX: np.ndarray,
+    remote: np.ndarray,
 ) -> np.ndarray:
     """Token distribution of each component for each of these users, float32 (U, Q, V)."""
     mu_UK = np.log(100 * b.MEDIAN_EUR_K) + truth.shift_U[users][:, None]
-    legit_UKB = _bin_probs(edges, mu_UK, np.where(b.IS_FIXED_K, 1.0, b.SIGMA_K), b.SIGN_K)
+    legit_UKB = amount_bin_probs(edges, mu_UK, np.where(b.IS_FIXED_K, 1.0, b.SIGMA_K), b.SIGN_K)
     fixed_bin_UK = np.searchsorted(edges, truth.fixed_cents_UK[users] * b.SIGN_K, side="right")
     point_UKB = fixed_bin_UK[..., None] == np.arange(len(edges) + 1)
     legit_UKB = np.where(b.IS_FIXED_K[:, None], point_UKB, legit_UKB)
-    leaked_UKB = _bin_probs(edges, mu_UK + b.COMPROMISED_SHIFT, np.float64(b.COMPROMISED_SIGMA), np.float64(1))
+    leaked_UKB = amount_bin_probs(
+        edges, mu_UK + b.COMPROMISED_SHIFT, np.float64(b.COMPROMISED_SIGMA), np.float64(1)
+    )
     channels_UKC = b.CHANNEL_PROBS_SKC[truth.style_U[users]]
     tokens_UQV = np.empty((len(users), _NUM_COMPONENTS, num_tokens), dtype=np.float32)
     for k in range(_K):

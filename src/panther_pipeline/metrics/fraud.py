@@ -1,0 +1,153 @@
+"""Fraud metrics of every model of a table of scores, with intervals over users and paired differences.
+
+Shape letters: R rows, U users, S resamples, K seeds.
+"""
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+from tqdm import tqdm
+
+from panther_pipeline.errors import ConfigurationError
+from panther_pipeline.metrics import curves
+from panther_pipeline.metrics.bootstrap import draw_user_weights, percentile_interval
+from panther_pipeline.metrics.curves import Metric, RankedRows
+from panther_pipeline.metrics.records import make_record
+
+if TYPE_CHECKING:
+    # For the type alone: at run time it would pull the backbone into a module of pure numbers.
+    from panther_pipeline.metrics.next_transaction import BootstrapConfig
+
+TASK, SPLIT = "fraud", "test"
+CARDS_PER_DAY = 100  # as the Handbook's card precision@100
+
+METRICS: dict[str, Metric] = {
+    "average_precision": curves.average_precision,
+    "roc_auc": curves.roc_auc,
+    "recall@0.01%": curves.recall_at_share(0.0001),
+    "recall@0.1%": curves.recall_at_share(0.001),
+    "recall@1%": curves.recall_at_share(0.01),
+    "recall@fpr=1%": curves.recall_at_false_positive_rate(0.01),
+    "value_recall@1%": curves.value_recall_at_share(0.01),
+    "brier": curves.brier,
+    "expected_calibration_error": curves.expected_calibration_error,
+}
+# What the embeddings add, and what the head adds to trees. Fixed beforehand: the best of several is no fair baseline.
+COMPARISONS = [
+    ("trees_both", "trees_features"),
+    ("panther_head", "trees_features"),
+    ("panther_head", "trees_both"),
+]
+COMPARED_METRICS = ["average_precision", "roc_auc"]
+
+
+def measure_fraud_scores(fraud_scores: pl.DataFrame, config: "BootstrapConfig") -> list[dict[str, Any]]:
+    """Metrics of every model on the test rows.
+
+    Args:
+        fraud_scores: the table of `scoring.scores`: all models and seeds score the same events.
+        config: resamples of users.
+
+    Returns:
+        Flat records. A value is the mean over the model's seeds, its interval is of that mean. Paired differences are
+        named `<metric>_difference_vs_<baseline>`; both models see the same resamples. What is undefined (no fraud, or
+        nothing but fraud) is left out. Card precision has no interval: blocking found cards ties a day to the
+        days before, and a resample repeats cards.
+
+    Raises:
+        ConfigurationError: models or seeds score different events.
+    """
+    if fraud_scores.is_empty():
+        return []
+    test = fraud_scores.filter((pl.col("split") == SPLIT) & pl.col("label").is_not_null())
+    if test.is_empty():
+        return []
+    tables = {
+        (model, seed): table
+        for (model, seed), table in test.sort("row").group_by("model", "seed", maintain_order=True)
+    }
+    first = next(iter(tables.values()))
+    for (model, seed), table in tables.items():
+        if not table["row"].equals(first["row"]):
+            raise ConfigurationError(
+                f"{model} with seed {seed} scores other events than the first model does ({table.height} and "
+                f"{first.height} rows): run the finetune pipeline again, so that all rows are comparable."
+            )
+    values, resampled = _measure(tables, first["user_id"], config)
+    records = []
+    for (model, metric), value in values.items():
+        seeds = sum(name == model for name, _ in tables)
+        low, high = percentile_interval(resampled[model, metric]) if (model, metric) in resampled else (None, None)
+        common = {"task": TASK, "split": SPLIT, "n": first.height, "seeds": seeds}
+        if math.isfinite(value):
+            records.append(make_record(**common, model=model, metric=metric, value=value, low=low, high=high))
+    return records
+
+
+def _measure(
+    tables: dict[tuple[str, int], pl.DataFrame], user_ids_R: pl.Series, config: "BootstrapConfig"
+) -> tuple[dict[tuple[str, str], float], dict[tuple[str, str], np.ndarray]]:
+    """Value and resampled values (S,) of each (model, metric): means over seeds, differences included."""
+    user_ix_R = user_ids_R.rank("dense").to_numpy().astype(np.int64) - 1
+    num_users = int(user_ix_R.max()) + 1
+    values: dict[tuple[str, str], float] = {}
+    resampled: dict[tuple[str, str], np.ndarray] = {}
+    for model in tqdm(dict.fromkeys(name for name, _ in tables), desc="fraud metrics", unit="model"):
+        seeds = [table for (name, _), table in tables.items() if name == model]
+        ranked = [_rank(table) for table in seeds]
+        # Drawn anew for each model with the same seed: the same resamples, without keeping them all.
+        draws = draw_user_weights(num_users, config.num_resamples, config.seed)
+        samples = np.array([_mean_metrics(ranked, weight_U[user_ix_R]) for weight_U in draws])
+        for ix, (metric, value) in enumerate(zip(METRICS, _mean_metrics(ranked, None), strict=True)):
+            values[model, metric], resampled[model, metric] = float(value), samples[:, ix]
+        values[model, f"card_precision@{CARDS_PER_DAY}"] = float(np.mean([card_precision(t) for t in seeds]))
+    for model, baseline in COMPARISONS:
+        for metric in COMPARED_METRICS:
+            if (model, metric) in resampled and (baseline, metric) in resampled:
+                key = model, f"{metric}_difference_vs_{baseline}"
+                values[key] = values[model, metric] - values[baseline, metric]
+                resampled[key] = resampled[model, metric] - resampled[baseline, metric]
+    return values, resampled
+
+
+def _rank(table: pl.DataFrame) -> RankedRows:
+    amount_R = table["amount_cents"].fill_null(0).to_numpy()
+    return RankedRows.of(table["score"].to_numpy(), table["label"].to_numpy(), amount_R)
+
+
+def _mean_metrics(ranked: list[RankedRows], weight_R: np.ndarray | None) -> np.ndarray:
+    """All METRICS, each the mean over seeds."""
+    one_per_seed = [rows.curve(weight_R) for rows in ranked]
+    return np.mean([[metric(curve) for metric in METRICS.values()] for curve in one_per_seed], axis=0)
+
+
+def card_precision(scores: pl.DataFrame, num_cards: int = CARDS_PER_DAY) -> float:
+    """Share of compromised cards among the `num_cards` a day that investigators would look at.
+
+    Each day (UTC) a card's score is its highest one; the top cards are looked at; a compromised card found once is
+    blocked and counts on no later day. A day with fewer cards still divides by `num_cards`, as in the source.
+
+    Args:
+        scores: user_id, event_time, label, score of one model and seed.
+        num_cards: cards investigated a day, at least 1.
+
+    Returns:
+        Mean over days, NaN without rows. Equal scores are taken in order of user_id.
+
+    Source: Fraud-Detection-Handbook, chapter 4, `card_precision_top_k`.
+    """
+    cards = (
+        scores.group_by(pl.col("event_time").dt.truncate("1d").alias("day"), "user_id")
+        .agg(pl.col("score").max(), pl.col("label").max())
+        .sort(["day", "score", "user_id"], descending=[False, True, False])
+    )
+    found: set[str] = set()
+    precisions = []
+    for _, day in cards.group_by("day", maintain_order=True):
+        top = day.filter(~pl.col("user_id").is_in(list(found))).head(num_cards)
+        caught = top.filter(pl.col("label") == 1)["user_id"].to_list()
+        found.update(caught)
+        precisions.append(len(caught) / num_cards)
+    return float(np.mean(precisions)) if precisions else float("nan")

@@ -1,0 +1,105 @@
+"""Nodes of the evaluate pipeline."""
+
+from typing import Any
+
+import plotly.graph_objects as go
+import polars as pl
+
+from panther_pipeline.ledger.simulator import SimulationTruth
+from panther_pipeline.metrics import fraud, next_transaction, oracle
+from panther_pipeline.metrics.config import BootstrapConfig, RankingConfig
+from panther_pipeline.model.backbone import Backbone
+from panther_pipeline.report import fraud_plot, model_card, prototype_plot, prototypes, run_facts, user_map
+from panther_pipeline.report.model_card import CardConfig, CardContent
+from panther_pipeline.report.prototypes import PrototypeConfig
+from panther_pipeline.tokenizer.sequences import TokenSequences
+from panther_pipeline.tokenizer.tokenizer import Tokenizer
+
+
+def rank_next_transactions(
+    backbone: Backbone, token_sequences: TokenSequences, config: RankingConfig
+) -> pl.DataFrame:
+    """The rank of every test transaction, by the backbone and by every baseline."""
+    return next_transaction.rank_next_transactions(backbone, token_sequences, config)
+
+
+def measure_next_transaction(
+    next_transaction_ranks: pl.DataFrame, config: BootstrapConfig
+) -> list[dict[str, Any]]:
+    """Hit rates, ndcg and mrr of all of them, and the distance to the best baseline."""
+    return next_transaction.measure_ranks(next_transaction_ranks, config)
+
+
+def measure_oracle(
+    ledger_oracle: pl.DataFrame,
+    ledger_truth: SimulationTruth | pl.DataFrame,
+    valid_events: pl.DataFrame,
+    tokenizer: Tokenizer,
+    next_transaction_ranks: pl.DataFrame,
+    config: BootstrapConfig,
+) -> list[dict[str, Any]]:
+    """The best possible hr@1 where the ledger is simulated; nothing elsewhere."""
+    return oracle.measure_oracle(
+        ledger_oracle, ledger_truth, valid_events, tokenizer, next_transaction_ranks, config
+    )
+
+
+def measure_fraud(fraud_scores: pl.DataFrame, config: BootstrapConfig) -> list[dict[str, Any]]:
+    """Every fraud metric of every row of the comparison; nothing for a ledger without labels."""
+    return fraud.measure_fraud_scores(fraud_scores, config)
+
+
+def collect_metrics(
+    next_transaction_metrics: list[dict[str, Any]],
+    oracle_metrics: list[dict[str, Any]],
+    fraud_metrics: list[dict[str, Any]],
+) -> list[dict[str, Any]]:
+    """All records of the run in one list."""
+    return [*next_transaction_metrics, *oracle_metrics, *fraud_metrics]
+
+
+def explain_prototypes(
+    backbone: Backbone, token_sequences: TokenSequences, tokenizer: Tokenizer, config: PrototypeConfig
+) -> pl.DataFrame:
+    """Which tokens attend to which prototype."""
+    return prototypes.tabulate_prototype_weights(backbone, token_sequences, tokenizer, config)
+
+
+def plot_prototypes(prototype_weights: pl.DataFrame) -> go.Figure:
+    """Heat map of prototypes and tokens."""
+    return prototype_plot.plot_prototypes(prototype_weights)
+
+
+def plot_user_map(user_embeddings: pl.DataFrame, seed: int) -> go.Figure:
+    """Users in two dimensions."""
+    return user_map.plot_user_map(user_embeddings, seed)
+
+
+def plot_fraud(fraud_scores: pl.DataFrame) -> tuple[go.Figure, go.Figure]:
+    """Precision against recall, predicted against observed."""
+    return fraud_plot.plot_precision_recall(fraud_scores), fraud_plot.plot_calibration(fraud_scores)
+
+
+def describe_run(token_sequences: TokenSequences, backbone: Backbone) -> dict[str, str]:
+    """Fingerprints, counts and periods."""
+    return run_facts.describe_run(token_sequences, backbone)
+
+
+def write_model_card(
+    config: CardConfig,
+    facts: dict[str, str],
+    metrics: list[dict[str, Any]],
+    validation_report: dict[str, Any],
+    coverage_report: dict[str, Any],
+    **figures: go.Figure,
+) -> str:
+    """The model card as one HTML page."""
+    content = CardContent(
+        config=config,
+        facts=facts,
+        metrics=metrics,
+        validation_report=validation_report,
+        coverage_report=coverage_report,
+        figures=figures,
+    )
+    return model_card.render_model_card(content)

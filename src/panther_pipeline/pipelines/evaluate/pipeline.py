@@ -1,0 +1,96 @@
+"""backbone + token_sequences + fraud_scores → next_transaction_ranks, metrics, plots, model_card."""
+
+from kedro.pipeline import Node, Pipeline
+
+from panther_pipeline.pipelines.evaluate.nodes import (
+    collect_metrics,
+    describe_run,
+    explain_prototypes,
+    measure_fraud,
+    measure_next_transaction,
+    measure_oracle,
+    plot_fraud,
+    plot_prototypes,
+    plot_user_map,
+    rank_next_transactions,
+    write_model_card,
+)
+
+
+def create_pipeline(**kwargs) -> Pipeline:
+    """Forecasts and scores against baselines, with intervals, and the page that shows them."""
+    return Pipeline(
+        [
+            Node(
+                rank_next_transactions,
+                inputs=["backbone", "token_sequences", "params:evaluation.ranking"],
+                outputs="next_transaction_ranks",
+                name="rank_next_transactions",
+            ),
+            Node(
+                measure_next_transaction,
+                inputs=["next_transaction_ranks", "params:evaluation.bootstrap"],
+                outputs="next_transaction_metrics",
+                name="measure_next_transaction",
+            ),
+            Node(
+                measure_oracle,
+                inputs=[
+                    "ledger_oracle", "ledger_truth", "valid_events", "tokenizer", "next_transaction_ranks",
+                    "params:evaluation.bootstrap",
+                ],
+                outputs="oracle_metrics",
+                name="measure_oracle",
+            ),
+            Node(
+                measure_fraud,
+                inputs=["fraud_scores", "params:evaluation.bootstrap"],
+                outputs="fraud_metrics",
+                name="measure_fraud",
+            ),
+            Node(
+                collect_metrics,
+                inputs=["next_transaction_metrics", "oracle_metrics", "fraud_metrics"],
+                outputs="metrics",
+                name="collect_metrics",
+            ),
+            Node(
+                explain_prototypes,
+                inputs=["backbone", "token_sequences", "tokenizer", "params:evaluation.prototypes"],
+                outputs="prototype_weights",
+                name="explain_prototypes",
+            ),
+            Node(plot_prototypes, inputs="prototype_weights", outputs="prototype_plot", name="plot_prototypes"),
+            Node(
+                plot_user_map,
+                inputs=["user_embeddings", "params:evaluation.user_map.seed"],
+                outputs="user_map",
+                name="plot_user_map",
+            ),
+            Node(
+                plot_fraud,
+                inputs="fraud_scores",
+                outputs=["precision_recall_plot", "calibration_plot"],
+                name="plot_fraud",
+            ),
+            Node(describe_run, inputs=["token_sequences", "backbone"], outputs="run_facts", name="describe_run"),
+            Node(
+                write_model_card,
+                inputs={
+                    "config": "params:evaluation.card",
+                    "facts": "run_facts",
+                    "metrics": "metrics",
+                    "validation_report": "validation_report",
+                    "coverage_report": "coverage_report",
+                    "training": "training_plot",
+                    "coverage": "coverage_plot",
+                    "precision_recall": "precision_recall_plot",
+                    "calibration": "calibration_plot",
+                    "prototypes": "prototype_plot",
+                    "users": "user_map",
+                },
+                outputs="model_card",
+                name="write_model_card",
+            ),
+        ]
+    )  # fmt: skip

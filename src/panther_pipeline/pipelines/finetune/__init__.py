@@ -1,0 +1,5 @@
+"""Features + embeddings + labels → fraud head and scores."""
+
+from panther_pipeline.pipelines.finetune.pipeline import create_pipeline
+
+__all__ = ["create_pipeline"]

@@ -1,0 +1,43 @@
+"""Nodes of the finetune pipeline."""
+
+import polars as pl
+
+from panther_pipeline.features import point_in_time
+from panther_pipeline.features.config import FeatureConfig
+from panther_pipeline.ledger.splits import SplitConfig
+from panther_pipeline.scoring import fit, scores, task, trees
+from panther_pipeline.scoring.fit import HeadConfig
+from panther_pipeline.scoring.head import FraudHead
+from panther_pipeline.scoring.task import FraudTask, FraudTaskConfig
+from panther_pipeline.scoring.trees import TreeConfig
+
+
+def compute_features(valid_events: pl.DataFrame, config: FeatureConfig) -> pl.DataFrame:
+    """What was known just before every event."""
+    return point_in_time.compute_features(valid_events, config)
+
+
+def assemble_fraud_task(
+    valid_events: pl.DataFrame,
+    event_features: pl.DataFrame,
+    event_embeddings: pl.DataFrame,
+    config: FraudTaskConfig,
+    splits: SplitConfig,
+) -> FraudTask:
+    """The labelled rows to fit on, calibrate on and judge on."""
+    return task.assemble_fraud_task(valid_events, event_features, event_embeddings, config, splits)
+
+
+def fit_fraud_head(fraud_task: FraudTask, config: HeadConfig) -> tuple[FraudHead, pl.DataFrame]:
+    """The head that is served, and the scores of all seeds."""
+    return fit.fit_fraud_head(fraud_task, config)
+
+
+def fit_tree_baselines(fraud_task: FraudTask, config: TreeConfig) -> pl.DataFrame:
+    """The scores of boosted trees on features, embeddings and both."""
+    return trees.fit_tree_baselines(fraud_task, config)
+
+
+def collect_scores(tree_scores: pl.DataFrame, head_scores: pl.DataFrame) -> pl.DataFrame:
+    """The four rows of the comparison in one table."""
+    return scores.collect_scores(tree_scores, head_scores)

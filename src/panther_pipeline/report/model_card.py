@@ -1,0 +1,182 @@
+"""The model card: what was measured, on what, and what not to conclude from it; one file that needs no network.
+
+Source: Mitchell et al. 2019, Model Cards for Model Reporting, for the order of the sections.
+"""
+
+import json
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import plotly.graph_objects as go
+from plotly.offline import get_plotlyjs
+
+from panther_pipeline.config import Config
+from panther_pipeline.metrics.records import find_value
+from panther_pipeline.report.model_card_style import SCRIPT, STYLE
+from panther_pipeline.report.model_card_tables import difference_table, fraud_table, ranking_table, table
+from panther_pipeline.report.model_card_texts import INTENDED_USE, LIMITS, PROTOCOL, TITLES
+
+
+class CardConfig(Config):
+    """What the card is called."""
+
+    title: str
+    ledger: str  # name of the ledger, as in its folder under data/
+
+
+@dataclass(frozen=True, kw_only=True)
+class CardContent:
+    """Everything a card shows."""
+
+    config: CardConfig
+    facts: dict[str, str]  # what identifies the run: digests, counts, periods
+    metrics: list[dict[str, Any]]
+    validation_report: dict[str, Any]
+    coverage_report: dict[str, Any]
+    figures: dict[str, go.Figure]  # training, coverage, precision_recall, calibration, prototypes, users
+
+
+def render_model_card(content: CardContent) -> str:
+    """The card as one HTML page: style, scripts and figures inside, nothing loaded from elsewhere.
+
+    Texts that come from data (token names, reasons, model names) are escaped: a merchant called `<script>`
+    stays a name.
+    """
+    sections = {
+        "results": _next_transaction(content), "fraud": _fraud(content), "training": _plot("training"),
+        "tokens": _tokens(content), "prototypes": _prototypes(), "users": _users(),
+        "data": _data_quality(content.validation_report), "protocol": _list(PROTOCOL), "use": _list(INTENDED_USE),
+        "limits": _list(LIMITS),
+    }  # fmt: skip
+    links = "".join(f'<a href="#{key}">{escape(TITLES[key])}</a>' for key in sections)
+    body = "".join(
+        f'<section id="{key}"><h2>{escape(TITLES[key])}</h2>{html}</section>'
+        for key, html in sections.items()
+    )
+    title = f"{content.config.title}: {content.config.ledger}"
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+        f'<meta name="viewport" content="width=device-width,initial-scale=1"><style>{STYLE}</style></head><body>'
+        f"<header><h1>{escape(content.config.title)}</h1>"
+        f'<p class="soft">Ledger <b>{escape(content.config.ledger)}</b>. PANTHER behaviour model, arXiv 2510.10102.</p>'
+        f"{_facts(content.facts)}<nav>{links}</nav></header><main>{body}</main>"
+        "<footer>Every number here is a record of metrics.json in the same folder. Commit, parameters and step curves "
+        "are in the MLflow run that wrote this page.</footer>"
+        f"<script>{get_plotlyjs()}</script>"
+        f'<script type="application/json" id="figures">{_figures_json(content.figures)}</script>'
+        f"<script>{SCRIPT}</script></body></html>\n"
+    )
+
+
+def _next_transaction(content: CardContent) -> str:
+    parts = []
+    for split, heading in (("test", "All users"), ("test_cold", "Users without training events")):
+        numbers = ranking_table(content.metrics, split)
+        if numbers:
+            parts.append(f"<h3>{heading}</h3>{numbers}{_oracle_share(content.metrics, split)}")
+    parts.append(difference_table(content.metrics, "next_transaction"))
+    return "".join(parts) or '<p class="soft">Not measured.</p>'
+
+
+def _oracle_share(metrics: list[dict[str, Any]], split: str) -> str:
+    share = find_value(metrics, task="next_transaction", metric="share_of_oracle", split=split)
+    ceiling = find_value(metrics, task="next_transaction", model="oracle", metric="hr@1", split=split)
+    if share is None or ceiling is None:
+        return ""
+    interval = (
+        f" (95 % interval {share['low']:.1%} to {share['high']:.1%})" if share["low"] is not None else ""
+    )
+    return (
+        f"<p>The process that drew this ledger is known: a forecaster who knows it and every user's tastes is right in "
+        f"{ceiling['value']:.1%} of the cases. The model reaches {share['value']:.1%} of that{interval}.</p>"
+    )
+
+
+def _fraud(content: CardContent) -> str:
+    plots = (
+        f"<div><h3>Precision and recall</h3>{_plot('precision_recall')}</div>"
+        f"<div><h3>Calibration</h3>{_plot('calibration')}</div>"
+    )
+    return f'{fraud_table(content.metrics)}{difference_table(content.metrics, "fraud")}<div class="pair">{plots}</div>'
+
+
+def _tokens(content: CardContent) -> str:
+    report = content.coverage_report
+    rows = [
+        [escape(str(record["split"])), f"{record['num_events']:,}", f"{record['whole_rate']:.2%}", f"{record['coverage']:.2%}",
+         f"{record['unk_rate']:.2%}"]
+        for record in report.get("splits", [])
+    ]  # fmt: skip
+    caption = "Whole: all attributes kept. Covered: any token but [UNK], some with an attribute dropped."
+    return table(["split", "events", "whole", "covered", "[UNK]"], rows, caption=caption) + _plot("coverage")
+
+
+def _prototypes() -> str:
+    return (
+        "<p>How much the events of each frequent token attend to each prototype in the last block, relative to even "
+        f"attention (1). The tokens are ordered by frequency.</p>{_plot('prototypes')}"
+    )
+
+
+def _users() -> str:
+    return (
+        "<p>Each point is a user: the two directions in which the embeddings differ most (principal components). "
+        f"Distances in two dimensions show part of the distances in all of them.</p>{_plot('users')}"
+    )
+
+
+def _data_quality(report: dict[str, Any]) -> str:
+    counts = report.get("counts", {})
+    if not counts:
+        return '<p class="soft">No validation report.</p>'
+    rows = [
+        ["rows in", f"{counts['rows_in']:,}", ""],
+        ["accepted", f"{counts['accepted']:,}", f"{counts['accepted'] / max(1, counts['rows_in']):.3%}"],
+        [
+            "quarantined",
+            f"{counts['quarantined']:,}",
+            f"{counts['quarantined'] / max(1, counts['rows_in']):.3%}",
+        ],
+    ]
+    rows += [
+        [
+            f"&emsp;<code>{escape(str(reason))}</code>",
+            f"{number:,}",
+            f"{number / max(1, counts['rows_in']):.3%}",
+        ]
+        for reason, number in report.get("reasons", {}).items()
+    ]
+    checks = report.get("expectations", [])
+    failed = sum(not check["success"] for check in checks)
+    verdict = (
+        f"<p>{len(checks) - failed} of {len(checks)} expectations of the accepted events hold.</p>"
+        if checks
+        else ""
+    )
+    return table(["", "rows", "share"], rows) + verdict
+
+
+def _facts(facts: dict[str, str]) -> str:
+    items = "".join(
+        f"<div><dt>{escape(name)}</dt><dd>{escape(str(value))}</dd></div>" for name, value in facts.items()
+    )
+    return f'<dl class="facts">{items}</dl>'
+
+
+def _list(texts: list[str]) -> str:
+    return "<ul>" + "".join(f"<li>{escape(text)}</li>" for text in texts) + "</ul>"
+
+
+def _plot(name: str) -> str:
+    return f'<div class="plot" id="plot-{name}"></div>'
+
+
+def _figures_json(figures: dict[str, go.Figure]) -> str:
+    # The template repeats 7 KB of defaults in every figure; a "<" inside a script could end it.
+    plain = {}
+    for name, figure in figures.items():
+        content = json.loads(figure.to_json())
+        content["layout"].pop("template", None)
+        plain[f"plot-{name}"] = content
+    return json.dumps(plain, separators=(",", ":")).replace("<", "\\u003c")

@@ -1,0 +1,169 @@
+"""The tables of the model card, from metric records; every text is escaped."""
+
+from html import escape
+from typing import Any
+
+from panther_pipeline.metrics.records import find_value
+
+Record = dict[str, Any]
+
+RANKING_METRICS = ["hr@1", "hr@5", "hr@10", "ndcg@10", "mrr"]
+RANKING_MODELS = [
+    "popularity",
+    "repeat_last",
+    "personal_frequency",
+    "markov",
+    "gru",
+    "transformer",
+    "sasrec",
+    "hstu",
+]
+FRAUD_MODELS = ["trees_features", "trees_embeddings", "trees_both", "panther_head"]
+FRAUD_METRICS = [
+    "average_precision",
+    "roc_auc",
+    "recall@0.01%",
+    "recall@0.1%",
+    "recall@1%",
+    "card_precision@100",
+]
+LOWER_IS_BETTER = ("brier", "log_loss", "expected_calibration_error")
+_COLUMNS_PER_TABLE = 6  # more do not fit the page with their intervals
+_OURS = ("panther", "panther_head")
+
+
+def table(
+    head: list[str],
+    rows: list[list[str]],
+    *,
+    caption: str = "",
+    ours: list[bool] | None = None,
+    num_text: int = 1,
+) -> str:
+    """A table whose first columns are text, to the left, and whose other columns are numbers, to the right.
+
+    Args:
+        head: plain text.
+        rows: cells as HTML, already escaped; a cell may be a whole `<td>`.
+        caption: HTML below the table.
+        ours: which rows are set apart.
+        num_text: how many columns are text.
+    """
+    heads = "".join(f"<th{_align(i, num_text)}>{escape(name)}</th>" for i, name in enumerate(head))
+    body = []
+    for at, row in enumerate(rows):
+        cells = [
+            cell if cell.startswith("<td") else f"<td{_align(i, num_text)}>{cell}</td>"
+            for i, cell in enumerate(row)
+        ]
+        body.append(f"<tr{' class=ours' if ours and ours[at] else ''}>{''.join(cells)}</tr>")
+    foot = f"<caption>{caption}</caption>" if caption else ""
+    return f'<div class="wide"><table>{foot}<thead><tr>{heads}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'
+
+
+def _align(column: int, num_text: int) -> str:
+    return " class=n" if column >= num_text else ""
+
+
+def ranking_table(metrics: list[Record], split: str) -> str:
+    """Next-transaction metrics of one split, models as rows; an empty text when the split was not measured."""
+    records = [
+        r
+        for r in metrics
+        if r["task"] == "next_transaction" and r["split"] == split and r["metric"] in RANKING_METRICS
+    ]
+    if not records:
+        return ""
+    models = _ordered({r["model"] for r in records} - {"panther", "oracle"}, RANKING_MODELS)
+    models += [model for model in ("panther", "oracle") if find_value(records, model=model)]
+    num_targets = records[0]["n"]
+    caption = f"{num_targets:,} transactions; below each number its 95 % interval over users; the highest model in colour."
+    return metric_table(records, models, RANKING_METRICS, caption)
+
+
+def fraud_table(metrics: list[Record]) -> str:
+    """Fraud metrics of the test window; the four rows of the comparison are there even when not measured."""
+    records = [
+        r
+        for r in metrics
+        if r["task"] == "fraud" and r["split"] == "test" and "difference" not in r["metric"]
+    ]
+    if not records:
+        caption = "Not measured: this ledger has no labels, or its test window lacks one of the two classes."
+        return metric_table([], FRAUD_MODELS, FRAUD_METRICS, caption)
+    models = FRAUD_MODELS + _ordered({r["model"] for r in records} - set(FRAUD_MODELS), [])
+    columns = _ordered({r["metric"] for r in records}, FRAUD_METRICS)
+    seeds = max(r["seeds"] for r in records)
+    caption = (
+        f"{max(r['n'] for r in records):,} labelled transactions at their natural prevalence, {seeds} "
+        f"{'seed' if seeds == 1 else 'seeds'}; 95 % intervals over users; the best of each column in colour."
+    )
+    parts = [columns[at : at + _COLUMNS_PER_TABLE] for at in range(0, len(columns), _COLUMNS_PER_TABLE)]
+    return "".join(
+        metric_table(records, models, part, caption if part is parts[-1] else "") for part in parts
+    )
+
+
+def metric_table(records: list[Record], models: list[str], columns: list[str], caption: str) -> str:
+    """Models × metrics with intervals; – where a number is missing."""
+    best = {column: _best(records, models, column) for column in columns}
+    rows = [
+        [
+            escape(model),
+            *(_cell(find_value(records, model=model, metric=column), best[column]) for column in columns),
+        ]
+        for model in models
+    ]
+    return table(
+        ["model", *columns], rows, caption=escape(caption), ours=[model in _OURS for model in models]
+    )
+
+
+def difference_table(metrics: list[Record], task: str) -> str:
+    """Paired differences, one per row; an empty text without any."""
+    records = [r for r in metrics if r["task"] == task and "_difference_vs_" in r["metric"]]
+    rows = []
+    for record in records:
+        metric, other = record["metric"].split("_difference_vs_", 1)
+        rows.append(
+            [f"{escape(record['model'])} − {escape(other)}", escape(metric), escape(record["split"]), f"{record['value']:+.4f}",
+             f"{record['low']:+.4f} to {record['high']:+.4f}" if record["low"] is not None else "–",
+             _verdict(record)]
+        )  # fmt: skip
+    caption = "Same transactions, same resamples of users. A difference is called only when its interval leaves out 0."
+    head = ["difference", "metric", "split", "value", "95 % interval", "the first is"]
+    return table(head, rows, caption=caption, num_text=3) if rows else ""
+
+
+def number(value: float | None) -> str:
+    """Four decimals; counts and money without."""
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4f}" if abs(value) < 10 else f"{value:.1f}"
+
+
+def _cell(record: Record | None, best: Record | None) -> str:
+    if record is None:
+        return '<td class="n soft">–</td>'
+    low_high = (
+        f"<small>{number(record['low'])} – {number(record['high'])}</small>"
+        if record["low"] is not None
+        else ""
+    )
+    return f'<td class="n{" best" if record is best else ""}">{number(record["value"])}{low_high}</td>'
+
+
+def _best(records: list[Record], models: list[str], column: str) -> Record | None:
+    found = [r for r in records if r["metric"] == column and r["model"] in models and r["model"] != "oracle"]
+    sign = -1 if column in LOWER_IS_BETTER else 1
+    return max(found, key=lambda r: sign * r["value"]) if len(found) > 1 else None
+
+
+def _verdict(record: Record) -> str:
+    if record["low"] is None or record["low"] <= 0 <= record["high"]:
+        return "not told apart"
+    return "higher" if record["low"] > 0 else "lower"
+
+
+def _ordered(names: set[str], first: list[str]) -> list[str]:
+    return [name for name in first if name in names] + sorted(names - set(first))

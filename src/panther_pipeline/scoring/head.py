@@ -1,0 +1,114 @@
+"""The fraud head as it is saved and served: (features, embedding, surprise) → probability.
+
+Training lives in fit.py: what serves imports none of it.
+
+Shape letters: R rows, F features, D embedding width, S = 3 surprise values.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from panther_pipeline.errors import ArtifactError, ConfigurationError
+from panther_pipeline.publish import open_published, publish_folder
+from panther_pipeline.scoring.dcn import DeepCrossNetwork, NetworkConfig
+
+NUM_SURPRISES = 3  # surprise, surprise_z, cosine
+_WEIGHTS = "weights.safetensors"
+_CHUNK_ROWS = 8192  # bounds memory; a row's score does not depend on its chunk
+
+
+class FraudHead:
+    """A trained network with its input statistics and calibration, or an untrained one for ledgers without labels."""
+
+    def __init__(
+        self, feature_names: list[str], embedding_dim: int, config: NetworkConfig, network: DeepCrossNetwork | None
+    ) -> None:
+        self.feature_names = feature_names
+        self.embedding_dim = embedding_dim
+        self.config = config
+        self._network = network.eval() if network is not None else None
+
+    @property
+    def is_trained(self) -> bool:
+        return self._network is not None
+
+    def score(self, features_RF: np.ndarray, embeddings_RD: np.ndarray, surprises_RS: np.ndarray) -> np.ndarray:
+        """Calibrated probability of fraud, the same offline and online.
+
+        Args:
+            features_RF: float32, columns in the order of `feature_names`.
+            embeddings_RD: float32 as-of embeddings; zeros for a user without history.
+            surprises_RS: float32 surprise (nats), surprise_z (standard deviations), cosine.
+
+        Returns:
+            float32 (R,) in [0, 1].
+
+        Raises:
+            ConfigurationError: the head was never trained, or a shape does not fit; names what was expected.
+        """
+        if self._network is None:
+            raise ConfigurationError(
+                "This fraud head is untrained: its ledger has no known frauds before the test. "
+                "Declare ledger.schema.label, or do not score."
+            )
+        expected = (len(self.feature_names), self.embedding_dim, NUM_SURPRISES)
+        got = (features_RF.shape[1], embeddings_RD.shape[1], surprises_RS.shape[1])
+        if got != expected:
+            raise ConfigurationError(
+                f"The head reads (features, embedding, surprises) of widths {expected}, got {got}. "
+                "Head, features and backbone must come from one run."
+            )
+        numbers_RF = np.hstack([features_RF, surprises_RS]).astype(np.float32, copy=False)
+        chunks = range(0, len(numbers_RF), _CHUNK_ROWS)
+        scores = [self._score_chunk(numbers_RF[i : i + _CHUNK_ROWS], embeddings_RD[i : i + _CHUNK_ROWS]) for i in chunks]
+        return np.concatenate(scores) if scores else np.empty(0, dtype=np.float32)
+
+    def _score_chunk(self, numbers_RF: np.ndarray, embeddings_RD: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            embedding_RD = torch.from_numpy(np.array(embeddings_RD, dtype=np.float32))
+            return self._network.calibrated(torch.from_numpy(np.array(numbers_RF)), embedding_RD).numpy()
+
+    def save(self, path: Path) -> None:
+        """Publish weights (safetensors) and description (JSON) as one artifact."""
+        facts = {
+            "feature_names": self.feature_names,
+            "embedding_dim": self.embedding_dim,
+            "config": self.config.model_dump(),
+            "is_trained": self.is_trained,
+        }
+        publish_folder(path, self._write, facts=facts)
+
+    def _write(self, folder: Path) -> None:
+        weights = self._network.state_dict() if self._network is not None else {}
+        save_file({name: tensor.contiguous() for name, tensor in weights.items()}, folder / _WEIGHTS)
+
+    @classmethod
+    def load(cls, path: Path) -> "FraudHead":
+        """Read what `save` wrote, digests checked.
+
+        Raises:
+            ArtifactError: missing, damaged, of another shape, or with weights that are not finite.
+        """
+        folder, facts = open_published(path)
+        try:
+            config = NetworkConfig.model_validate(facts["config"])
+            names, dim = list(facts["feature_names"]), int(facts["embedding_dim"])
+            network = _load_network(folder / _WEIGHTS, len(names), dim, config) if facts["is_trained"] else None
+        except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+            raise ArtifactError(f"{path} is not a fraud head of this version ({error}). Run finetune again.") from None
+        return cls(names, dim, config, network)
+
+
+def _load_network(file: Path, num_features: int, embedding_dim: int, config: NetworkConfig) -> DeepCrossNetwork:
+    weights: dict[str, Any] = load_file(file)
+    broken = [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]
+    if broken:
+        raise ValueError(f"weights not finite: {', '.join(broken)}")
+    network = DeepCrossNetwork(num_features + NUM_SURPRISES, embedding_dim, config)
+    network.load_state_dict(weights)
+    return network

@@ -1,0 +1,172 @@
+"""The fraud task: which events a head is fitted on, calibrated on and judged on, and what it reads of each.
+
+Time runs fit rows → calibration rows → (label delay) → test rows. A row is fitted on only if its label was known when
+the test began, so a 7-day delay leaves a gap of 7 days before the test, as it would in production.
+
+Shape letters: R rows of the task, F features, D embedding width, S = 3 surprise values, N events of the ledger.
+"""
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from pydantic import Field, field_validator
+
+from panther_pipeline.config import Config
+from panther_pipeline.errors import ConfigurationError
+from panther_pipeline.ledger.splits import TEST, UNUSED, SplitConfig, assign_split, parse_instant, to_us
+
+logger = logging.getLogger(__name__)
+
+FIT, CALIBRATION, JUDGED = 0, 1, 2  # parts of a task
+SURPRISE_COLUMNS = ["surprise", "surprise_z", "cosine"]
+_EVENT_COLUMNS = ["event_id", "row", "user_id", "event_time", "label", "amount_cents"]
+
+
+class FraudTaskConfig(Config):
+    """Which labelled events belong to the task."""
+
+    fit_start: str | None  # ISO instant; older events are not fitted on (null = from the start of the ledger)
+    calibration_share: float = Field(gt=0, lt=1)  # newest share of the labelled rows: early stopping and calibration
+    exclude_known_compromised_users: bool  # drop test events of users whose fraud was known when the day began
+
+    @field_validator("fit_start")
+    @classmethod
+    def _check_instant(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse_instant(value)  # raises ValueError, which names the text
+        return value
+
+
+@dataclass(frozen=True, kw_only=True)
+class FraudTask:
+    """Rows of one task, ordered by (event_time, row); no rows at all when the ledger has no usable labels."""
+
+    events: pl.DataFrame  # event_id, row (int64 into valid_events), user_id, event_time, label, amount_cents
+    part_R: np.ndarray  # int8: FIT, CALIBRATION or JUDGED
+    features_RF: np.ndarray  # float32
+    embeddings_RD: np.ndarray  # float32; zeros without history
+    surprises_RS: np.ndarray  # float32: surprise (nats), surprise_z (standard deviations), cosine
+    feature_names: list[str]
+
+    @property
+    def label_R(self) -> np.ndarray:
+        return self.events["label"].to_numpy()
+
+    @property
+    def can_be_fitted(self) -> bool:
+        """Whether the fit rows and the calibration rows hold both classes."""
+        return all(len(np.unique(self.label_R[self.part_R == part])) == 2 for part in (FIT, CALIBRATION))
+
+    def rows(self, part: int) -> np.ndarray:
+        """int64 positions of one part's rows."""
+        return np.flatnonzero(self.part_R == part)
+
+
+def assemble_fraud_task(
+    valid_events: pl.DataFrame,
+    event_features: pl.DataFrame,
+    event_embeddings: pl.DataFrame,
+    config: FraudTaskConfig,
+    splits: SplitConfig,
+) -> FraudTask:
+    """Choose the rows and line up features and embeddings.
+
+    Args:
+        valid_events: the ledger.
+        event_features: `compute_features` of the same ledger, row-aligned.
+        event_embeddings: row, embedding, surprise, surprise_z, cosine of at least the rows of the task.
+        config: the choice of rows.
+        splits: instants of train, validation and test.
+
+    Returns:
+        The task. A ledger without labels gives a task without rows and one warning, so that a run of all pipelines
+        ends well on it; fitting on it gives an untrained head and no scores.
+
+    Raises:
+        ConfigurationError: features or embeddings do not belong to this ledger or do not cover the rows of the task.
+    """
+    if event_features["event_id"].to_list() != valid_events["event_id"].to_list():
+        raise ConfigurationError(
+            f"event_features ({event_features.height} rows) do not belong to valid_events ({valid_events.height} "
+            "rows): run the finetune pipeline from compute_features."
+        )
+    part_N = _assign_parts(valid_events, config, splits)
+    time_N = valid_events["event_time"].to_numpy()
+    chosen = np.flatnonzero(part_N >= 0)
+    chosen = chosen[np.argsort(time_N[chosen], kind="stable")]
+    if not len(chosen):
+        logger.warning("No labelled event is known before the test: the fraud task is empty and nothing is fitted.")
+    embeddings_RD, surprises_RS = _align_embeddings(event_embeddings, chosen)
+    names = [name for name in event_features.columns if name != "event_id"]
+    return FraudTask(
+        events=valid_events.with_row_index("row").with_columns(pl.col("row").cast(pl.Int64))[chosen].select(_EVENT_COLUMNS),
+        part_R=part_N[chosen],
+        features_RF=event_features[chosen].select(names).to_numpy().astype(np.float32, copy=False),
+        embeddings_RD=embeddings_RD,
+        surprises_RS=surprises_RS,
+        feature_names=names,
+    )
+
+
+def _assign_parts(events: pl.DataFrame, config: FraudTaskConfig, splits: SplitConfig) -> np.ndarray:
+    """int8 (N,): the part of each event, -1 for events outside the task."""
+    time_us_N = _microseconds(events["event_time"])
+    known_us_N = np.maximum(_microseconds(events["label_time"]), time_us_N)
+    split_N = assign_split(time_us_N, events["user_id"], splits)
+    labelled_N = (events["label"].is_not_null() & events["label_time"].is_not_null()).to_numpy()
+    fit_start_us = to_us(parse_instant(config.fit_start)) if config.fit_start else np.iinfo(np.int64).min
+    before_N = (split_N != TEST) & (split_N != UNUSED) & (time_us_N >= fit_start_us)
+    # Strictly before, like every window of the features: what becomes known at an instant serves the next one.
+    fit_rows = np.flatnonzero(before_N & labelled_N & (known_us_N < splits.valid_end_us))
+    part_N = np.full(events.height, -1, dtype=np.int8)
+    part_N[fit_rows] = FIT
+    if len(fit_rows):
+        # A share of time-ordered rows, cut between two instants so that no instant lies on both sides.
+        border_us = np.quantile(time_us_N[fit_rows], 1 - config.calibration_share, method="higher")
+        part_N[fit_rows[time_us_N[fit_rows] >= border_us]] = CALIBRATION
+    judged_N = (split_N == TEST) & events["label"].is_not_null().to_numpy()
+    if config.exclude_known_compromised_users:
+        judged_N &= ~_is_known_compromised(events, time_us_N, known_us_N, labelled_N & (time_us_N >= fit_start_us))
+    part_N[judged_N] = JUDGED
+    return part_N
+
+
+def _is_known_compromised(
+    events: pl.DataFrame, time_us_N: np.ndarray, known_us_N: np.ndarray, counts_N: np.ndarray
+) -> np.ndarray:
+    """Whether a fraud of the event's user was known before the event's day began (UTC).
+
+    Source: Fraud-Detection-Handbook, chapter 3, `get_train_test_set`: compromised cards are blocked, not scored.
+    """
+    fraud_N = counts_N & (events["label"].fill_null(0) == 1).to_numpy()
+    first_known = (
+        pl.DataFrame({"user_id": events["user_id"].filter(pl.Series(fraud_N)), "known_us": known_us_N[fraud_N]})
+        .group_by("user_id")
+        .agg(pl.col("known_us").min())
+    )
+    joined = events.select("user_id").join(first_known, on="user_id", how="left", maintain_order="left")
+    day_us_N = time_us_N // 86_400_000_000 * 86_400_000_000
+    return joined["known_us"].fill_null(np.iinfo(np.int64).max).to_numpy() < day_us_N
+
+
+def _align_embeddings(embeddings: pl.DataFrame, rows_R: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(R, D) embeddings and (R, 3) surprise values of the wanted rows, float32."""
+    have_M = embeddings["row"].to_numpy()
+    order = np.argsort(have_M, kind="stable")
+    index_R = np.minimum(np.searchsorted(have_M, rows_R, sorter=order), max(len(have_M) - 1, 0))
+    found_R = have_M[order[index_R]] == rows_R if len(have_M) else np.zeros(len(rows_R), dtype=bool)
+    if not found_R.all():
+        raise ConfigurationError(
+            f"event_embeddings lack {int((~found_R).sum())} of the {len(rows_R)} rows of the fraud task. Set "
+            "embedding.events.since at or before finetuning.task.fit_start (null = all), then run the embed pipeline."
+        )
+    wanted = embeddings[order[index_R]] if len(rows_R) else embeddings[:0]
+    width = embeddings.schema["embedding"].shape[0]
+    vectors_RD = wanted["embedding"].to_numpy().reshape(len(rows_R), width)
+    return vectors_RD.astype(np.float32, copy=False), wanted.select(SURPRISE_COLUMNS).to_numpy().astype(np.float32)
+
+
+def _microseconds(times_N: pl.Series) -> np.ndarray:
+    return times_N.cast(pl.Datetime("us", "UTC")).dt.epoch("us").fill_null(np.iinfo(np.int64).min).to_numpy()

@@ -1,0 +1,79 @@
+"""The schema of a ledger: what it refuses before anything runs; every environment states all of it."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from panther_pipeline.ledger.schema import LedgerSchema
+from panther_pipeline.ledger.splits import SplitConfig
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+LEDGER_FILES = sorted([CONF / "base/parameters/ledger.yml", *CONF.glob("*/parameters_ledger.yml")])
+
+
+@pytest.mark.parametrize("path", LEDGER_FILES, ids=lambda path: str(path.relative_to(CONF)))
+def test_ledger_block_is_complete_on_its_own(path):
+    ledger = yaml.safe_load(path.read_text(encoding="utf-8"))["ledger"]
+    assert sorted(ledger) == ["schema", "splits"]
+    schema, splits = LedgerSchema(**ledger["schema"]), SplitConfig(**ledger["splits"])
+    # A default would be inherited in silence, and an environment may not inherit another ledger's keys.
+    assert not [
+        f
+        for cls in (LedgerSchema, SplitConfig)
+        for f, info in cls.model_fields.items()
+        if not info.is_required()
+    ]
+    assert schema.event_time.earliest_instant < schema.event_time.end_instant
+    assert splits.train_end_us > schema.event_time.earliest_instant.timestamp() * 1e6
+
+
+def test_handbook_forbids_the_scenario_column():
+    schema = yaml.safe_load((CONF / "handbook/parameters_ledger.yml").read_text())["ledger"]["schema"]
+    assert "TX_FRAUD_SCENARIO" in schema["forbidden"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"user_id": "leak"}, "user_id uses source column 'leak', which is forbidden: says who cheated"),
+        ({"label__column": "leak"}, "label.column uses source column 'leak', which is forbidden"),
+        ({"profile_user_id": "leak"}, "profile_user_id uses source column 'leak'"),
+        ({"tie_break": ["id", "id"]}, "names a column twice"),
+        ({"counterparty": "fraud"}, "counterparty uses source column 'fraud', which is the label"),
+        ({"attributes": [{"name": "label", "column": "kind", "kind": "category"}]}, "'label' is reserved"),
+        ({"attributes": [{"name": "problem", "column": "kind", "kind": "category"}]},
+        "'problem' is reserved"),
+        ({"attributes": [{"name": "a", "column": "kind", "kind": "category"}] * 2}, "'a' is declared twice"),
+        ({"amount_range": [5, 5]}, "lowest < highest"),
+        ({"amount_range": [0, float("nan")]}, "lowest < highest"),
+        ({"profile_user_id": None}, "profile_user_id is null"),
+        ({"label__negative": ["0", "1"]}, "in both: ['1']"),
+        ({"label__positive": []}, "must each name a value"),
+        ({"event_time__zone": "Mars/Olympus"}, "zone 'Mars/Olympus' is not an IANA time zone"),
+        ({"event_time__zone": "../etc/passwd"}, "is not an IANA time zone"),
+        ({"event_time__latest": "31.12.2024"}, "latest '31.12.2024' is not an ISO date"),
+        ({"event_time__earliest": "2025-01-01"}, "must lie before latest"),
+        ({"user_id": 7}, "user_id"),
+        ({"colour": "red"}, "colour"),
+    ],
+)  # fmt: skip
+def test_schema_refuses_contradictions(make_schema, changes, told):
+    with pytest.raises(ValidationError) as caught:
+        make_schema(**changes)
+    assert told in str(caught.value)
+
+
+def test_schema_reports_all_problems_at_once(make_schema):
+    with pytest.raises(ValidationError, match=r"forbidden(.|\n)*lowest < highest"):
+        make_schema(user_id="leak", amount_range=[1, 0])
+
+
+def test_latest_date_means_the_whole_local_day(make_schema):
+    time = make_schema(event_time__zone="America/New_York").event_time
+    assert time.earliest_instant == datetime(2024, 1, 1, 5, tzinfo=UTC)
+    assert time.end_instant == datetime(2025, 1, 1, 5, tzinfo=UTC)
+    exact = make_schema(event_time__latest="2024-06-30T12:00:00").event_time
+    assert exact.end_instant == datetime(2024, 6, 30, 12, 0, 0, 1, tzinfo=UTC)

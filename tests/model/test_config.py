@@ -1,0 +1,22 @@
+import pytest
+from pydantic import ValidationError
+
+from panther_pipeline.model.config import ModelConfig
+
+
+def test_config_reports_all_problems_at_once():
+    with pytest.raises(ValidationError, match=r"multiple of num_heads.*every dilation"):
+        ModelConfig(dim=10, num_heads=4, dilations=[1, 0])
+
+
+def test_config_refuses_heads_too_narrow_for_rotary():
+    with pytest.raises(ValidationError, match="multiple of 4; got 2"):
+        ModelConfig(dim=8, num_heads=4)
+
+
+@pytest.mark.parametrize(
+    "change", [{"num_layers": "four"}, {"layers": 4}, {"mixer": "rnn"}, {"dropout": 1.0}]
+)
+def test_config_refuses_wrong_types_keys_and_values(change):
+    with pytest.raises(ValidationError):
+        ModelConfig(**change)

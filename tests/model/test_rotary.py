@@ -1,0 +1,78 @@
+import math
+
+import pytest
+import torch
+
+from panther_pipeline.model.calendar import DAY_US, HOUR_US
+from panther_pipeline.model.rotary import rotary_angles, time_periods_us, turn
+
+
+def scores(angles_BTR, seed=0):
+    """Attention scores (B, 1, T, T) of random queries and keys turned by the angles."""
+    generator = torch.Generator().manual_seed(seed)
+    q, k = torch.randn(
+        2, len(angles_BTR), 1, angles_BTR.shape[1], 2 * angles_BTR.shape[2], generator=generator
+    )
+    cos, sin = angles_BTR[:, None].cos(), angles_BTR[:, None].sin()
+    return turn(q, cos, sin) @ turn(k, cos, sin).transpose(-1, -2)
+
+
+@pytest.fixture
+def time_us_BT():
+    gaps_us = torch.randint(1, 30 * DAY_US, (3, 20), generator=torch.Generator().manual_seed(1))
+    return 1_700_000_000_000_000 + gaps_us.cumsum(1)
+
+
+def test_scores_depend_on_time_differences_only(time_us_BT):
+    before = scores(rotary_angles(time_us_BT, 16, use_time=True))
+    after = scores(rotary_angles(time_us_BT + 4_321 * DAY_US + 7, 16, use_time=True))
+    assert torch.equal(before, after)
+
+
+def test_scores_do_not_depend_on_where_counting_begins(time_us_BT):
+    angles = rotary_angles(time_us_BT, 16, use_time=True)
+    from_fifth = rotary_angles(time_us_BT[:, 5:], 16, use_time=True)
+    assert not torch.allclose(angles[:, 5:], from_fifth)
+    q, k = torch.randn(2, 3, 1, 15, 32, generator=torch.Generator().manual_seed(0))
+
+    def product(a):
+        cos, sin = a[:, None].cos(), a[:, None].sin()
+        return turn(q, cos, sin) @ turn(k, cos, sin).transpose(-1, -2)
+
+    assert torch.allclose(product(angles[:, 5:]), product(from_fifth), atol=3e-5)
+
+
+def test_angles_never_look_at_a_newer_event(time_us_BT):
+    changed = time_us_BT.clone()
+    changed[:, 8:] += 100 * DAY_US
+    before, after = (rotary_angles(t, 16, use_time=True) for t in (time_us_BT, changed))
+    assert torch.equal(before[:, :8], after[:, :8])
+    assert not torch.equal(before[:, 8:], after[:, 8:])
+
+
+def test_a_whole_period_later_is_the_same_phase():
+    start = 1_700_000_000_123_457
+    time_us_BT = torch.tensor([[start, start + 7 * DAY_US, start + 700 * DAY_US]])
+    week = time_periods_us(4).index(7 * DAY_US)
+    assert rotary_angles(time_us_BT, 8, use_time=True)[0, :, 4 + week].tolist() == [0, 0, 0]
+
+
+def test_periods_reach_from_an_hour_to_a_year():
+    for num in (5, 8, 16):
+        periods = time_periods_us(num)
+        assert len(set(periods)) == num
+        assert periods == sorted(periods)
+        assert (periods[0], periods[-1]) == (HOUR_US, int(365.25 * DAY_US))
+        assert {DAY_US, 7 * DAY_US, int(30.4 * DAY_US)} <= set(periods)
+
+
+def test_order_alone_ignores_time(time_us_BT):
+    angles = rotary_angles(time_us_BT, 4, use_time=False)
+    assert torch.equal(angles, rotary_angles(time_us_BT * 3, 4, use_time=False))
+    assert angles[0, :, 0].tolist() == list(range(20))
+
+
+def test_turning_keeps_lengths():
+    x = torch.randn(2, 1, 5, 8, generator=torch.Generator().manual_seed(0))
+    angles = torch.linspace(0, 4 * math.pi, 20).reshape(1, 1, 5, 4)
+    assert torch.allclose(turn(x, angles.cos(), angles.sin()).norm(dim=-1), x.norm(dim=-1), atol=1e-5)

@@ -1,0 +1,199 @@
+"""`evaluate` on an in-memory catalog, with the parameters of every environment."""
+
+import inspect
+import json
+import runpy
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import plotly.graph_objects as go
+import polars as pl
+import pytest
+import torch
+from kedro.config import OmegaConfigLoader
+from kedro.io import DataCatalog, MemoryDataset
+from kedro.runner import SequentialRunner
+
+from panther_pipeline.metrics.config import BootstrapConfig, RankingConfig
+from panther_pipeline.metrics.records import FIELDS
+from panther_pipeline.model.backbone import Backbone
+from panther_pipeline.model.config import ModelConfig
+from panther_pipeline.pipelines.evaluate import create_pipeline
+from panther_pipeline.report.model_card import CardConfig
+from panther_pipeline.report.prototypes import PrototypeConfig
+from panther_pipeline.settings import CONFIG_LOADER_ARGS
+
+BLOCKS = {
+    "ranking": RankingConfig,
+    "bootstrap": BootstrapConfig,
+    "prototypes": PrototypeConfig,
+    "card": CardConfig,
+}
+VALUES = {
+    "ranking": {"max_users": None, "seed": 0, "batch_size": 8},
+    "bootstrap": {"num_resamples": 100, "seed": 0},
+    "prototypes": {"num_tokens": 5, "max_users": 10, "batch_size": 4, "seed": 0},
+    "card": {"title": "Model card", "ledger": "unit"},
+}
+
+
+class KeptDataset(MemoryDataset):
+    """Stays after the last node that reads it, as a file would."""
+
+    def _release(self) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def sequences():
+    path = Path(__file__).parents[1] / "fixtures" / "histories.py"
+    return runpy.run_path(str(path))["random_sequences"]()
+
+
+def make_backbone(sequences, **changes) -> Backbone:
+    config = ModelConfig(
+        **{"dim": 16, "num_layers": 1, "num_heads": 2, "max_events": 16, "num_prototypes": 4, **changes}
+    )
+    sizes = {"attribute_sizes": sequences.attribute_sizes, "profile_sizes": sequences.profile_sizes}
+    return Backbone(config, vocab_size=sequences.vocab_size, **sizes, tokenizer_digest="tokenizer").eval()
+
+
+def fraud_scores(num: int = 200) -> pl.DataFrame:
+    rng = np.random.default_rng(0)
+    events = pl.DataFrame(
+        {
+            "event_id": [f"e{i}" for i in range(num)],
+            "row": np.arange(num),
+            "user_id": [f"u{i % 20:03d}" for i in range(num)],
+            "event_time": [datetime(2024, 11, 1 + i % 20, tzinfo=UTC) for i in range(num)],
+            "label": (rng.random(num) < 0.2).astype(np.int8),
+            "amount_cents": rng.integers(1, 9999, num),
+            "split": ["test"] * num,
+        }
+    )
+    models = ("trees_features", "trees_embeddings", "trees_both", "panther_head")
+    return pl.concat(
+        events.with_columns(model=pl.lit(model), seed=pl.lit(0, pl.Int64), score=pl.Series(rng.random(num)))
+        for model in models
+    )
+
+
+def run_evaluate(sequences, **changes) -> dict:
+    torch.set_num_threads(1)
+    rng = np.random.default_rng(1)
+    usage = {"num_events": 10, "whole_rate": 0.9, "coverage": 0.95, "unk_rate": 0.05}
+    inputs = {
+        "backbone": make_backbone(sequences),
+        "token_sequences": sequences,
+        "tokenizer": SimpleNamespace(
+            token_names=[f"token {i}" for i in range(sequences.vocab_size)], fields=[]
+        ),
+        "valid_events": pl.DataFrame({"event_id": [f"e{i}" for i in range(sequences.num_events)]}),
+        "ledger_oracle": pl.DataFrame(),
+        "ledger_truth": pl.DataFrame(),
+        "fraud_scores": fraud_scores(),
+        "user_embeddings": pl.DataFrame(
+            {
+                "user_id": sequences.user_ids,
+                "embedding": pl.Series(
+                    rng.random((sequences.num_users, 16), np.float32), dtype=pl.Array(pl.Float32, 16)
+                ),
+                "num_events": np.diff(sequences.offsets_U1),
+            }
+        ),
+        "validation_report": {
+            "counts": {"rows_in": 9, "accepted": 8, "quarantined": 1},
+            "reasons": {"duplicate": 1},
+        },
+        "coverage_report": {"splits": [{"split": "train", **usage}]},
+        "training_plot": go.Figure(),
+        "coverage_plot": go.Figure(),
+        "params:evaluation.user_map.seed": 0,
+        **{f"params:evaluation.{name}": BLOCKS[name](**values) for name, values in VALUES.items()},
+        **changes,
+    }
+    catalog = DataCatalog({name: MemoryDataset(value, copy_mode="assign") for name, value in inputs.items()})
+    kept = ("next_transaction_ranks", "metrics", "prototype_weights", "model_card")
+    for name in kept:
+        catalog[name] = KeptDataset(copy_mode="assign")
+    SequentialRunner().run(create_pipeline(), catalog)
+    return {name: catalog.load(name) for name in kept}
+
+
+@pytest.fixture(scope="module")
+def outputs(sequences) -> dict:
+    return run_evaluate(sequences)
+
+
+def test_evaluate_measures_every_model_of_both_tasks(outputs):
+    metrics = outputs["metrics"]
+    assert all(tuple(record) == FIELDS for record in metrics)
+    json.dumps(metrics, allow_nan=False)
+    models = {
+        task: {r["model"] for r in metrics if r["task"] == task} for task in ("next_transaction", "fraud")
+    }
+    assert models["next_transaction"] == {
+        "popularity",
+        "repeat_last",
+        "personal_frequency",
+        "markov",
+        "panther",
+    }
+    assert models["fraud"] == {"trees_features", "trees_embeddings", "trees_both", "panther_head"}
+    keys = [tuple(r[key] for key in ("task", "model", "metric", "split")) for r in metrics]
+    assert len(keys) == len(set(keys))
+
+
+def test_evaluate_averages_prototype_weights_per_token(outputs, sequences):
+    table = outputs["prototype_weights"]
+    sums = table.group_by("token_id").agg(pl.col("weight").sum())["weight"]
+    assert len(sums) == 5
+    assert np.allclose(sums, 1.0, atol=1e-5)
+    assert (table["token"] == table["token_id"].cast(pl.String).str.replace("^", "token ")).all()
+
+
+def test_evaluate_writes_a_card_with_the_numbers_and_the_identity_of_the_run(outputs, sequences):
+    card = outputs["model_card"]
+    hit = next(
+        r
+        for r in outputs["metrics"]
+        if r["model"] == "panther" and r["metric"] == "hr@10" and r["split"] == "test"
+    )
+    assert f"{hit['value']:.4f}" in card
+    assert make_backbone(sequences).digest[:16] in card
+
+
+def test_evaluate_is_the_same_twice(outputs, sequences):
+    again = run_evaluate(sequences)
+    assert again["metrics"] == outputs["metrics"]
+    assert again["model_card"] == outputs["model_card"]
+    assert again["next_transaction_ranks"].equals(outputs["next_transaction_ranks"])
+
+
+def test_evaluate_runs_for_a_ledger_without_labels_and_a_backbone_without_prototypes(sequences):
+    outputs = run_evaluate(
+        sequences, fraud_scores=fraud_scores().clear(), backbone=make_backbone(sequences, mixer="attention")
+    )
+    assert {record["task"] for record in outputs["metrics"]} == {"next_transaction"}
+    assert outputs["prototype_weights"].is_empty()
+    assert "Not measured" in outputs["model_card"]
+
+
+def test_nodes_are_named_after_their_functions_and_document_themselves():
+    for node in create_pipeline().nodes:
+        assert node.name == node.func.__name__
+        assert inspect.getdoc(node.func)
+
+
+def test_parameters_of_every_environment_build(project_root):
+    environments = [p.name for p in (project_root / "conf").iterdir() if p.is_dir() and p.name != "local"]
+    assert "base" in environments
+    for env in environments:
+        loader = OmegaConfigLoader(str(project_root / "conf"), env=env, **CONFIG_LOADER_ARGS)
+        block = loader["parameters"]["evaluation"]
+        assert set(block) == {*BLOCKS, "user_map"}
+        for name, config in BLOCKS.items():
+            assert set(block[name]) == set(config.model_fields)
+            config(**block[name])

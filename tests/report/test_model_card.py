@@ -1,0 +1,162 @@
+"""The model card opens without a network, escapes what comes from data, and leaves nothing out."""
+
+import json
+import re
+from html.parser import HTMLParser
+
+import plotly.graph_objects as go
+import pytest
+
+from panther_pipeline.metrics.records import make_record
+from panther_pipeline.report.model_card import CardConfig, CardContent, render_model_card
+from panther_pipeline.report.model_card_texts import TITLES
+
+HOSTILE = '<script>alert("x")</script>'
+FIGURES = ("training", "coverage", "precision_recall", "calibration", "prototypes", "users")
+USAGE = {"num_events": 10, "whole_rate": 0.9, "coverage": 0.95, "unk_rate": 0.05}
+
+
+def make_content(**changes) -> CardContent:
+    def record(task, model, metric, value, split="test"):
+        return make_record(
+            task=task,
+            model=model,
+            metric=metric,
+            split=split,
+            value=value,
+            low=value - 0.01,
+            high=value + 0.01,
+            n=123,
+        )
+
+    content = {
+        "config": CardConfig(title="Model card", ledger="unit"),
+        "facts": {"data fingerprint": "abc123"},
+        "metrics": [
+            record("next_transaction", "markov", "hr@1", 0.2),
+            record("next_transaction", "panther", "hr@1", 0.3125),
+            record("next_transaction", "panther", "hr@1_difference_vs_markov", 0.1125),
+            record("next_transaction", "oracle", "hr@1", 0.5),
+            record("next_transaction", "panther", "share_of_oracle", 0.625),
+            record("next_transaction", "panther", "hr@1", 0.25, split="test_cold"),
+            record("fraud", "panther_head", "average_precision", 0.4321),
+            record("fraud", "panther_head", "average_precision_difference_vs_trees_both", 0.005),
+        ],
+        "validation_report": {
+            "counts": {"rows_in": 1000, "accepted": 990, "quarantined": 10, "quarantine_share": 0.01},
+            "reasons": {"duplicate_id": 7, "amount_format": 3},
+            "expectations": [{"success": True}, {"success": False}],
+        },
+        "coverage_report": {"splits": [{"split": "train", **USAGE}]},
+        "figures": {name: go.Figure(go.Scatter(x=[1], y=[2], name=name)) for name in FIGURES},
+    }
+    return CardContent(**{**content, **changes})
+
+
+class Reader(HTMLParser):
+    """Collects what a browser would load, and the text of the page."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.loads, self.scripts, self.ids, self.texts, self._tag = [], 0, set(), [], ""
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self._tag = tag
+        self.scripts += tag == "script"
+        for name, value in attrs:
+            if name == "id":
+                self.ids.add(value)
+            if name in ("src", "srcset", "data", "action", "background", "poster") or (
+                name == "href" and not value.startswith("#")
+            ):
+                self.loads.append((tag, name, value))
+
+    def handle_data(self, data):
+        if self._tag not in ("script", "style"):
+            self.texts.append(data)
+
+
+def text_of(html: str) -> str:
+    return " ".join(" ".join(Reader(html).texts).split())
+
+
+@pytest.fixture(scope="module")
+def card() -> str:
+    return render_model_card(make_content())
+
+
+def test_card_loads_nothing_and_holds_plotly_once(card):
+    reader = Reader(card)
+    assert reader.loads == []
+    assert reader.scripts == 3
+    assert "@import" not in card.split("</style>")[0]
+    assert "url(" not in card.split("</style>")[0]
+    assert len(card) < 10_000_000
+    assert card.count("plotly.js v") == 1
+
+
+def test_card_has_every_section_and_a_place_for_every_figure(card):
+    reader = Reader(card)
+    assert set(TITLES) <= reader.ids
+    assert all(f"<h2>{title}</h2>" in card for title in TITLES.values())
+    figures = json.loads(re.search(r'id="figures">(.*?)</script>', card, re.S).group(1))
+    assert set(figures) == {f"plot-{name}" for name in FIGURES} <= reader.ids
+
+
+def test_card_shows_numbers_with_intervals_and_the_share_of_the_possible(card):
+    text = text_of(card)
+    assert "0.3125 0.3025 – 0.3225" in text
+    assert "0.4321 0.4221 – 0.4421" in text
+    assert "reaches 62.5% of that (95 % interval 61.5% to 63.5%)" in text
+    assert "panther − markov hr@1 test +0.1125 +0.1025 to +0.1225 higher" in text
+    assert "+0.0050 -0.0050 to +0.0150 not told apart" in text
+    assert "Users without training events" in text
+
+
+def test_card_always_has_the_four_fraud_rows():
+    for metrics in ([], make_content().metrics):
+        text = text_of(render_model_card(make_content(metrics=metrics)))
+        assert all(
+            model in text for model in ("trees_features", "trees_embeddings", "trees_both", "panther_head")
+        )
+    assert "Not measured" in text_of(render_model_card(make_content(metrics=[])))
+
+
+def test_card_accounts_for_every_row_of_the_source(card):
+    text = text_of(card)
+    assert "rows in 1,000 accepted 990 99.000% quarantined 10 1.000%" in text
+    assert "duplicate_id 7 0.700% amount_format 3 0.300%" in text
+    assert "1 of 2 expectations" in text
+
+
+def test_card_escapes_names_that_come_from_data():
+    content = make_content()
+    record = {**content.metrics[0], "model": HOSTILE}
+    fraud = {**content.metrics[-2], "model": HOSTILE, "metric": HOSTILE}
+    difference = {**content.metrics[2], "model": HOSTILE, "metric": f"hr@1_difference_vs_{HOSTILE}"}
+    html = render_model_card(
+        make_content(
+            config=CardConfig(title=HOSTILE, ledger=HOSTILE),
+            facts={HOSTILE: HOSTILE},
+            metrics=[*content.metrics, record, fraud, difference],
+            validation_report={**content.validation_report, "reasons": {HOSTILE: 1}},
+            coverage_report={"splits": [{"split": HOSTILE, **USAGE}]},
+            figures={"users": go.Figure(go.Scatter(x=[1], y=[1], name=HOSTILE))},
+        )
+    )
+    assert HOSTILE not in html
+    assert Reader(html).scripts == 3
+    assert text_of(html).count(HOSTILE) >= 8
+
+
+def test_card_of_a_run_without_anything_still_has_its_sections():
+    html = render_model_card(
+        make_content(metrics=[], validation_report={}, coverage_report={}, figures={}, facts={})
+    )
+    assert set(TITLES) <= Reader(html).ids
+    assert "No validation report" in html
+
+
+def test_card_is_the_same_for_the_same_content(card):
+    assert render_model_card(make_content()) == card

@@ -1,0 +1,91 @@
+"""Training of the fraud head."""
+
+import logging
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import average_precision_score
+
+from panther_pipeline.errors import TrainingError
+from panther_pipeline.scoring.fit import MODEL_NAME, fit_fraud_head
+from panther_pipeline.scoring.task import CALIBRATION, FIT, JUDGED
+
+
+@pytest.fixture(scope="module")
+def fitted(task, head_config):
+    return fit_fraud_head(task, head_config)
+
+
+def test_head_learns_from_features_and_embeddings(fitted, task):
+    head, _ = fitted
+    judged = task.rows(JUDGED)
+    label = task.label_R[judged]
+    full = head.score(task.features_RF[judged], task.embeddings_RD[judged], task.surprises_RS[judged])
+    blind = head.score(task.features_RF[judged], 0 * task.embeddings_RD[judged], task.surprises_RS[judged])
+    assert average_precision_score(label, full) > 0.85
+    assert average_precision_score(label, full) > average_precision_score(label, blind) + 0.01
+
+
+def test_head_scores_are_probabilities(fitted, task):
+    _, scores = fitted
+    for split, part in (("calibration", CALIBRATION), ("test", JUDGED)):
+        score = scores.filter((scores["split"] == split) & (scores["seed"] == 0))["score"]
+        assert score.is_between(0, 1).all()
+        assert score.mean() == pytest.approx(task.label_R[task.rows(part)].mean(), abs=0.03)
+
+
+def test_scores_cover_each_seed_and_no_fitted_row(fitted, task):
+    _, scores = fitted
+    assert scores["model"].unique().to_list() == [MODEL_NAME]
+    assert scores["seed"].unique().sort().to_list() == [0, 1]
+    assert scores.height == 2 * (len(task.rows(CALIBRATION)) + len(task.rows(JUDGED)))
+
+
+def test_saved_head_is_the_one_of_the_first_seed(fitted, task):
+    head, scores = fitted
+    kept = task.part_R != FIT
+    again = head.score(task.features_RF[kept], task.embeddings_RD[kept], task.surprises_RS[kept])
+    np.testing.assert_allclose(scores.filter(scores["seed"] == 0)["score"], again, atol=1e-6)
+
+
+def test_training_is_repeatable_and_leaves_global_random_state_alone(task, head_config):
+    config = head_config.model_copy(update={"seeds": [3], "max_epochs": 2})
+    torch.manual_seed(11)
+    state = torch.random.get_rng_state()
+    _, first = fit_fraud_head(task, config)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    torch.manual_seed(99)
+    _, second = fit_fraud_head(task, config)
+    assert first.equals(second)
+
+
+def test_seeds_give_different_heads(fitted):
+    _, scores = fitted
+    a, b = (scores.filter(scores["seed"] == seed)["score"] for seed in (0, 1))
+    assert not a.equals(b)
+
+
+def test_statistics_come_from_fit_rows_alone(task, head_config):
+    config = head_config.model_copy(update={"seeds": [0], "max_epochs": 1})
+    head, _ = fit_fraud_head(task, config)
+    shifted = task.features_RF.copy()
+    shifted[task.rows(JUDGED)] += 1000
+    other, _ = fit_fraud_head(type(task)(**{**vars(task), "features_RF": shifted}), config)
+    probe = (task.features_RF[:50], task.embeddings_RD[:50], task.surprises_RS[:50])
+    np.testing.assert_array_equal(head.score(*probe), other.score(*probe))
+
+
+def test_infinite_embedding_stops_training_with_advice(task, head_config):
+    broken = task.embeddings_RD.copy()
+    broken[task.rows(FIT)[0], 0] = np.nan
+    with pytest.raises(TrainingError, match="learning_rate"):
+        fit_fraud_head(type(task)(**{**vars(task), "embeddings_RD": broken}), head_config)
+
+
+def test_task_without_labels_gives_an_untrained_head_and_no_scores(unlabelled_task, head_config, caplog):
+    with caplog.at_level(logging.WARNING):
+        head, scores = fit_fraud_head(unlabelled_task, head_config)
+    assert not head.is_trained
+    assert scores.is_empty()
+    assert "untrained" in caplog.text

@@ -1,0 +1,145 @@
+"""Which rows a head is fitted on, calibrated on and judged on."""
+
+from datetime import timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+
+from panther_pipeline.errors import ConfigurationError
+from panther_pipeline.features.config import FeatureConfig
+from panther_pipeline.features.point_in_time import compute_features
+from panther_pipeline.ledger.splits import SplitConfig, parse_instant
+from panther_pipeline.scoring.task import CALIBRATION, FIT, JUDGED, FraudTaskConfig, assemble_fraud_task
+
+
+def times(task, part):
+    return task.events["event_time"].gather(task.rows(part))
+
+
+def test_labels_of_fitted_rows_are_known_before_the_test(task, ledger):
+    known = ledger["label_time"].gather(task.events["row"])
+    for part in (FIT, CALIBRATION):
+        assert known.gather(task.rows(part)).max() < parse_instant("2024-01-24")
+        assert times(task, part).min() >= parse_instant("2024-01-03")
+
+
+def test_calibration_rows_come_after_fit_rows(task):
+    assert times(task, FIT).max() < times(task, CALIBRATION).min()
+    share = len(task.rows(CALIBRATION)) / (len(task.rows(FIT)) + len(task.rows(CALIBRATION)))
+    assert share == pytest.approx(0.25, abs=0.01)
+
+
+def test_judged_rows_are_the_whole_test_window(task, ledger):
+    window = ledger.filter(pl.col("event_time").is_between(parse_instant("2024-01-24"), parse_instant("2024-01-31"), "left"))
+    assert set(task.events["event_id"].gather(task.rows(JUDGED))) == set(window["event_id"])
+
+
+def test_label_known_at_the_border_is_not_fitted_on(ledger, features, embeddings, task_config, splits):
+    at_border = ledger.with_columns(label_time=pl.lit(parse_instant("2024-01-24")).cast(pl.Datetime("us", "UTC")))
+    task = assemble_fraud_task(at_border, features, embeddings, task_config, splits)
+    assert len(task.rows(FIT)) + len(task.rows(CALIBRATION)) == 0
+
+
+def test_inputs_belong_to_the_rows_they_stand_beside(task, ledger, embeddings):
+    rows = task.events["row"].to_numpy()
+    assert task.events["event_id"].to_list() == ledger["event_id"].gather(rows).to_list()
+    np.testing.assert_array_equal(task.features_RF[:, 0], ledger["amount_cents"].gather(rows).to_numpy())
+    np.testing.assert_array_equal(task.embeddings_RD, embeddings["embedding"].to_numpy()[rows])
+    np.testing.assert_array_equal(task.surprises_RS[:, 2], embeddings["cosine"].gather(rows).to_numpy())
+
+
+def test_order_of_embeddings_does_not_matter(task, ledger, features, embeddings, task_config, splits):
+    shuffled = embeddings.sample(fraction=1.0, shuffle=True, seed=5)
+    again = assemble_fraud_task(ledger, features, shuffled, task_config, splits)
+    np.testing.assert_array_equal(again.embeddings_RD, task.embeddings_RD)
+
+
+def test_missing_embeddings_are_refused_with_the_way_out(ledger, features, embeddings, task_config, splits):
+    for part in (embeddings[:100], embeddings[:0]):
+        with pytest.raises(ConfigurationError, match=r"embedding\.events\.since"):
+            assemble_fraud_task(ledger, features, part, task_config, splits)
+
+
+def test_features_of_another_ledger_are_refused(ledger, features, embeddings, task_config, splits):
+    with pytest.raises(ConfigurationError, match="compute_features"):
+        assemble_fraud_task(ledger, features.reverse(), embeddings, task_config, splits)
+
+
+def test_known_compromised_users_leave_the_test_from_the_next_day(ledger, features, embeddings, task_config, splits):
+    config = task_config.model_copy(update={"exclude_known_compromised_users": True})
+    task = assemble_fraud_task(ledger, features, embeddings, config, splits)
+    kept = set(task.events["event_id"].gather(task.rows(JUDGED)))
+    frauds = ledger.filter((pl.col("label") == 1) & (pl.col("event_time") >= parse_instant("2024-01-03")))
+    expected = set()
+    for event in ledger.filter(pl.col("event_time").is_between(parse_instant("2024-01-24"), parse_instant("2024-01-31"), "left")).to_dicts():
+        day = event["event_time"].replace(hour=0, minute=0)
+        known = frauds.filter((pl.col("user_id") == event["user_id"]) & (pl.col("label_time") < day))
+        if known.is_empty():
+            expected.add(event["event_id"])
+    assert kept == expected
+    assert 0 < len(kept) < ledger.filter(pl.col("event_time") >= parse_instant("2024-01-24")).height
+
+
+def test_held_out_users_are_judged_but_never_fitted_on(ledger, features, embeddings, task_config, splits):
+    splits = splits.model_copy(update={"held_out_user_share": 0.3})
+    task = assemble_fraud_task(ledger, features, embeddings, task_config, splits)
+    fitted, judged = (set(task.events["user_id"].gather(task.rows(part))) for part in (FIT, JUDGED))
+    assert judged - fitted
+    assert len(fitted) < 0.8 * ledger["user_id"].n_unique()
+
+
+def test_ledger_without_labels_gives_an_empty_task_and_a_warning(unlabelled_task, ledger, features, embeddings, task_config, splits, caplog):
+    assert unlabelled_task.events.is_empty()
+    assert not unlabelled_task.can_be_fitted
+    assert unlabelled_task.embeddings_RD.shape == (0, 4)
+    bare = ledger.with_columns(label=pl.lit(None, pl.Int8))
+    assemble_fraud_task(bare, features, embeddings, task_config, splits)
+    assert "No labelled event" in caplog.text
+
+
+def test_one_class_cannot_be_fitted(ledger, features, embeddings, task_config, splits):
+    genuine = ledger.with_columns(label=pl.lit(0, pl.Int8))
+    assert not assemble_fraud_task(genuine, features, embeddings, task_config, splits).can_be_fitted
+
+
+@pytest.mark.slow
+def test_handbook_protocol_gives_the_published_rows(shared_data):
+    path = shared_data / "fraud_handbook" / "transactions.parquet"
+    source = pl.read_parquet(path)
+    time = pl.col("TX_DATETIME").cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+    events = source.select(
+        user_id=pl.col("CUSTOMER_ID").cast(pl.String), event_id=pl.col("TRANSACTION_ID").cast(pl.String), event_time=time,
+        amount_cents=(pl.col("TX_AMOUNT") * 100).round().cast(pl.Int64), counterparty=pl.col("TERMINAL_ID").cast(pl.String),
+        label=pl.col("TX_FRAUD").cast(pl.Int8), label_time=time + timedelta(days=7),
+    ).sort("user_id", "event_time")  # fmt: skip
+    splits = SplitConfig(
+        train_end="2018-08-01", valid_end="2018-08-08", test_end="2018-08-15", embargo_days=0.0, held_out_user_share=0.0
+    )
+    config = FraudTaskConfig(fit_start="2018-07-25", calibration_share=0.2, exclude_known_compromised_users=True)
+    features = events.select("event_id", pl.col("amount_cents").cast(pl.Float32))
+    rows = np.arange(events.height)
+    blank = pl.DataFrame({"row": rows, **dict.fromkeys(("surprise", "surprise_z", "cosine"), np.zeros(len(rows), np.float32))})
+    embeddings = blank.with_columns(embedding=pl.Series(np.zeros((len(rows), 1), np.float32), dtype=pl.Array(pl.Float32, 1)))
+    task = assemble_fraud_task(events, features, embeddings, config, splits)
+    fitted = np.concatenate([task.rows(FIT), task.rows(CALIBRATION)])
+    assert (len(fitted), int(task.label_R[fitted].sum())) == (67_240, 598)
+    assert (len(task.rows(JUDGED)), int(task.label_R[task.rows(JUDGED)].sum())) == (58_264, 385)
+
+
+def test_mutating_the_future_moves_no_fitted_row(ledger, embeddings, task_config, splits):
+    config = FeatureConfig(
+        windows_days=[1, 7], risk_windows_days=[7], time_zone="UTC", night_start_hour=0, night_end_hour=7
+    )
+    test_start = parse_instant("2024-01-24")
+    changed = ledger.with_columns(
+        amount_cents=pl.when(pl.col("event_time") >= test_start).then(1).otherwise("amount_cents"),
+        label=pl.when(pl.col("label_time") >= test_start).then(1 - pl.col("label")).otherwise("label"),
+    )
+    before, after = (
+        assemble_fraud_task(events, compute_features(events, config), embeddings, task_config, splits)
+        for events in (ledger, changed)
+    )
+    fitted = before.part_R != JUDGED
+    np.testing.assert_array_equal(before.features_RF[fitted], after.features_RF[after.part_R != JUDGED])
+    np.testing.assert_array_equal(before.label_R[fitted], after.label_R[after.part_R != JUDGED])

@@ -1,0 +1,290 @@
+import hashlib
+import logging
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from panther_pipeline.errors import TrainingError
+from panther_pipeline.ledger.splits import TRAIN, UNUSED, VALID
+from panther_pipeline.model.batch import EventBatch
+from panther_pipeline.training import loop, run
+from panther_pipeline.training.batches import BatchOrder, validation_windows
+from panther_pipeline.training.checkpoint import CheckpointFolder
+from panther_pipeline.training.evaluation import evaluate
+from panther_pipeline.training.loop import run_identity, train
+from panther_pipeline.training.pretraining import pretrain, untrained_backbone
+
+
+class Killed(BaseException):
+    """Stands for `kill -9` inside one process."""
+
+
+def kill_at(step):
+    def report(at, values):
+        if at == step and "train_loss" in values:
+            raise Killed
+
+    return report
+
+
+@pytest.mark.parametrize("killed_at", [3, 6, 9])
+def test_resumed_run_equals_uninterrupted_bitwise(
+    killed_at, random_sequences, model_config, make_config, tmp_path, caplog
+):
+    sequences, config = random_sequences(), make_config()
+    whole, whole_curves = pretrain(sequences, model_config, config)
+    folder = CheckpointFolder(tmp_path)
+    with pytest.raises(Killed):
+        pretrain(sequences, model_config, config, folder, kill_at(killed_at))
+    torch.rand(5)  # whatever the process does in between must not matter
+    with caplog.at_level(logging.INFO):
+        resumed, curves = pretrain(sequences, model_config, config, folder)
+    assert f"continuing at step {killed_at - 1 - (killed_at - 1) % 2} of 12" in caplog.text
+    assert resumed.digest == whole.digest
+    assert curves.equals(whole_curves)
+
+
+@pytest.mark.parametrize("lost", ["rng.", "optimizer."])
+def test_resume_differs_when_the_snapshot_lacks_a_part(
+    lost, random_sequences, model_config, make_config, tmp_path, monkeypatch
+):
+    # The red twin of the test above: it would notice.
+    sequences, config = random_sequences(), make_config()
+    whole, _ = pretrain(sequences, model_config, config)
+    folder = CheckpointFolder(tmp_path)
+    with pytest.raises(Killed):
+        pretrain(sequences, model_config, config, folder, kill_at(9))
+    if lost == "rng.":
+        monkeypatch.setattr(run, "restore_random_state", lambda tensors, device: None)
+    else:
+        monkeypatch.setattr(run, "restore_optimizer", lambda optimizer, tensors: None)
+    resumed, _ = pretrain(sequences, model_config, config, folder)
+    assert resumed.digest != whole.digest
+
+
+def test_checkpoint_of_another_run_is_not_continued(random_sequences, model_config, make_config, tmp_path):
+    sequences = random_sequences()
+    folder = CheckpointFolder(tmp_path)
+    with pytest.raises(Killed):
+        pretrain(sequences, model_config, make_config(), folder, kill_at(6))
+    other = make_config(seed=1)
+    expected, _ = pretrain(sequences, model_config, other)
+    assert pretrain(sequences, model_config, other, folder)[0].digest == expected.digest
+
+
+def test_finished_run_leaves_no_checkpoint(random_sequences, model_config, make_config, tmp_path):
+    folder = CheckpointFolder(tmp_path)
+    first, _ = pretrain(random_sequences(), model_config, make_config(), folder)
+    assert folder.latest() is None
+    assert pretrain(random_sequences(), model_config, make_config(), folder)[0].digest == first.digest
+
+
+def test_identity_changes_with_everything_that_matters(random_sequences, model_config, make_config):
+    sequences, config, cpu = random_sequences(), make_config(), torch.device("cpu")
+    model = untrained_backbone(sequences, model_config, seed=0)
+    base = run_identity(model, sequences, config, cpu, 1)
+    assert base == run_identity(
+        untrained_backbone(sequences, model_config, seed=0), random_sequences(), config, cpu, 1
+    )
+    others = [
+        run_identity(model, sequences, config, cpu, 2),
+        run_identity(model, sequences, make_config(peak_lr=2e-3), cpu, 1),
+        run_identity(model, replace(sequences, time_us_N=sequences.time_us_N + 1), config, cpu, 1),
+        run_identity(untrained_backbone(sequences, model_config, seed=1), sequences, config, cpu, 1),
+        run_identity(
+            untrained_backbone(sequences, model_config.model_copy(update={"merge": "mean"}), seed=0),
+            sequences, config, cpu, 1,
+        ),
+    ]  # fmt: skip
+    assert len({base, *others}) == 6
+
+
+def test_training_leaves_global_state_alone(random_sequences, model_config, make_config):
+    torch.manual_seed(11)
+    state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].tolist()
+    pretrain(random_sequences(), model_config, make_config(num_threads=2, max_steps=3))
+    assert torch.equal(state, torch.get_rng_state())
+    assert np.random.get_state()[1].tolist() == numpy_state
+    assert torch.get_num_threads() == 1
+
+
+def test_events_after_training_never_reach_the_weights(random_sequences, model_config, make_config):
+    sequences = random_sequences()
+    tokens = sequences.token_ids_N.copy()
+    later = sequences.split_N != TRAIN
+    tokens[later] = 1 + (tokens[later] * 7) % 19
+    times = sequences.time_us_N + later * 10**12
+    # Without validation events the last weights are kept: nothing may look at what came later.
+    hidden = np.where(later, UNUSED, TRAIN).astype(np.int8)
+    first, _ = pretrain(replace(sequences, split_N=hidden), model_config, make_config())
+    changed = replace(sequences, split_N=hidden, token_ids_N=tokens, time_us_N=times)
+    assert pretrain(changed, model_config, make_config())[0].digest == first.digest
+
+
+def test_planted_motif_is_learnt(random_sequences, model_config, make_config):
+    sequences = random_sequences(num_users=60, motif=[3, 5, 3, 7, 2])
+    config = make_config(max_steps=150, warmup_steps=10, peak_lr=1e-2, batch_size=16, eval_every=150)
+    _, curves = pretrain(sequences, model_config, config)
+    last = {row["metric"]: row["value"] for row in curves.sort("step").iter_rows(named=True)}
+    # After 3 comes 5 or 7: only a model that reads further back than one event gets them right.
+    assert last["valid_hr@1"] > 0.95
+    assert last["valid_nll"] < 0.3
+
+
+def test_best_weights_are_kept(random_sequences, model_config, make_config):
+    sequences = random_sequences()
+    config = make_config(max_steps=60, eval_every=5, peak_lr=3e-2)
+    model, curves = pretrain(sequences, model_config, config)
+    looks = curves.filter(metric="valid_nll")["value"]
+    assert looks.min() < looks[-1]
+    windows = validation_windows(sequences, 16, config.eval_windows, config.seed)
+    assert evaluate(model, sequences, windows, 8, torch.device("cpu"))["nll"] == looks.min()
+
+
+def test_patience_stops_early(random_sequences, model_config, make_config):
+    config = make_config(max_steps=200, eval_every=5, peak_lr=3e-2, patience=2)
+    _, curves = pretrain(random_sequences(), model_config, config)
+    looks = curves.filter(metric="valid_nll")["value"].to_list()
+    assert curves["step"].max() < 200
+    assert len(looks) == looks.index(min(looks)) + 3
+
+
+def test_curves_hold_losses_validation_and_rate(random_sequences, model_config, make_config):
+    points = []
+    _, curves = pretrain(
+        random_sequences(), model_config, make_config(), report=lambda *point: points.append(point)
+    )
+    names = {
+        "train_loss", "train_next_token_loss", "train_contrastive_loss", "learning_rate",
+        "valid_nll", "valid_hr@1", "valid_hr@10",
+    }  # fmt: skip
+    assert set(curves["metric"]) == names
+    assert curves.filter(metric="train_loss")["step"].to_list() == [3, 6, 9, 12]
+    assert curves.filter(metric="valid_nll")["step"].to_list() == [4, 8, 12]
+    loss, generation, contrastive = (
+        curves.filter(metric=f"train_{part}")["value"]
+        for part in ("loss", "next_token_loss", "contrastive_loss")
+    )
+    assert ((generation + 0.1 * contrastive - loss).abs() < 1e-5).all()
+    reported = [(step, name, value) for step, values in points for name, value in values.items()]
+    assert [point for point in reported if point[1] != "tokens_per_s"] == curves.rows()
+    assert all(value > 0 for _, name, value in reported if name == "tokens_per_s")
+
+
+def test_ledger_without_profiles_trains_without_contrast(random_sequences, model_config, make_config):
+    _, curves = pretrain(random_sequences(num_profiles=0), model_config, make_config())
+    assert "train_contrastive_loss" not in set(curves["metric"])
+
+
+def test_loss_that_is_not_finite_names_step_and_users(
+    random_sequences, model_config, make_config, monkeypatch
+):
+    original = loop.compute_losses
+
+    def explode(model, batch, config):
+        losses = original(model, batch, config)
+        return losses | {"loss": losses["loss"] * math.nan}
+
+    sequences = random_sequences()
+    monkeypatch.setattr(loop, "compute_losses", explode)
+    with pytest.raises(TrainingError, match=r"loss of step 0 is not finite") as caught:
+        pretrain(sequences, model_config, make_config())
+    users = BatchOrder(sequences, 16, 8, 0).batch_at(0).user_ix_B
+    assert f"positions {users[0]}, {users[1]}" in str(caught.value)
+    assert "u0" not in str(caught.value)
+
+
+def test_memory_exhausted_says_what_to_lower(random_sequences, model_config, make_config, monkeypatch):
+    def exhaust(*_):
+        raise RuntimeError(
+            "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
+        )
+
+    monkeypatch.setattr(loop, "compute_losses", exhaust)
+    with pytest.raises(TrainingError, match=r"memory on cpu ran out at step 0 with 8 windows.*batch_size"):
+        pretrain(random_sequences(), model_config, make_config())
+
+
+def test_missing_gpu_is_said(random_sequences, model_config, make_config, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(TrainingError, match="finds no GPU"):
+        pretrain(random_sequences(), model_config, make_config(device="cuda"))
+
+
+def test_bfloat16_trains_close_to_float32(random_sequences, model_config, make_config):
+    last = []
+    for precision in ("float32", "bfloat16"):
+        model, curves = pretrain(random_sequences(), model_config, make_config(precision=precision))
+        assert all(p.dtype == torch.float32 for p in model.parameters())
+        last.append(curves.filter(metric="train_loss")["value"][-1])
+    assert last[0] != last[1]
+    assert last[0] == pytest.approx(last[1], rel=0.02)
+
+
+class Repeater(torch.nn.Module):
+    """The smallest model the loop trains: it scores tokens by the last one."""
+
+    vocab_size, max_events = 20, 16
+
+    def __init__(self):
+        super().__init__()
+        self.table = torch.nn.Embedding(20, 20)
+
+    def forward(self, batch: EventBatch):
+        return self.table(batch.token_ids_BT)
+
+    def next_token_logits(self, h):
+        return h
+
+
+def test_any_next_token_model_can_be_trained(random_sequences, make_config):
+    torch.manual_seed(0)
+    curves = train(Repeater(), random_sequences(), make_config(peak_lr=0.1, max_steps=30))
+    losses = curves.filter(metric="train_loss")["value"]
+    assert losses[-1] < losses[0]
+
+
+def test_evaluation_counts_ties_against_the_model(random_sequences):
+    model, sequences = Repeater(), random_sequences()
+    torch.nn.init.zeros_(model.table.weight)
+    windows = validation_windows(sequences, 16, 100, 0)
+    metrics = evaluate(model, sequences, windows, 8, torch.device("cpu"))
+    assert metrics["hr@1"] == metrics["hr@10"] == 0
+    assert metrics["nll"] == pytest.approx(math.log(20))
+
+
+def test_evaluation_equals_a_loop_over_events(random_sequences, model_config):
+    sequences = random_sequences()
+    model = untrained_backbone(sequences, model_config, seed=0).eval()
+    torch.nn.init.normal_(model.embedding.token.weight, generator=torch.Generator().manual_seed(0))
+    windows = validation_windows(sequences, 16, 100, 0)
+    nll, hits = [], []
+    for w in range(len(windows)):
+        for row in range(windows.first_targets_W[w], windows.stops_W[w] + 1):
+            user = windows.user_ix_W[w : w + 1]
+            batch = EventBatch.from_windows(sequences, user, windows.starts_W[w : w + 1], np.array([row]))
+            with torch.no_grad():
+                logits = model.next_token_logits(model(batch)[0, -1])
+            assert sequences.split_N[row] == VALID
+            nll.append(-logits.log_softmax(-1)[sequences.token_ids_N[row]].item())
+            hits.append(sequences.token_ids_N[row] in logits.topk(10).indices)
+    metrics = evaluate(model, sequences, windows, 8, torch.device("cpu"))
+    assert metrics["nll"] == pytest.approx(np.mean(nll), abs=1e-5)
+    assert metrics["hr@10"] == pytest.approx(np.mean(hits))
+
+
+def test_data_digest_covers_attributes(random_sequences, model_config, make_config):
+    sequences = random_sequences()
+    model = untrained_backbone(sequences, model_config, seed=0)
+    digests = set()
+    for name in ("token_ids_N", "attribute_ids_NF", "split_N", "profile_ids_UP", "offsets_U1"):
+        changed = getattr(sequences, name).copy()
+        changed.flat[-1] += 1
+        digests.add(
+            run_identity(model, replace(sequences, **{name: changed}), make_config(), torch.device("cpu"), 1)
+        )
+    assert len(digests) == 5
+    assert all(len(digest) == len(hashlib.sha256().hexdigest()) for digest in digests)
