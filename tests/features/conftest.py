@@ -19,7 +19,7 @@ def config() -> FeatureConfig:
 
 
 def make_ledger(seed: int, num: int = 60, known_after_hours: int = 30) -> pl.DataFrame:
-    """A random ledger in which instants coincide, on whole days among others (window borders), and values are missing."""
+    """A random ledger: instants coincide, also on whole days (window borders), and values are missing."""
     rng = np.random.default_rng(seed)
     hours = rng.integers(0, 24 * 12, num) // rng.choice([1, 24], num) * rng.choice([1, 24], num)
     times = [START + timedelta(hours=int(hour % (24 * 12))) for hour in hours]

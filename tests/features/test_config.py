@@ -6,12 +6,14 @@ from pydantic import ValidationError
 from panther_pipeline.features.config import FeatureConfig
 
 GOOD = {
-    "windows_days": [1], "risk_windows_days": [1], "time_zone": "UTC", "night_start_hour": 0, "night_end_hour": 7,
+    "windows_days": [1], "risk_windows_days": [1],
+    "time_zone": "UTC", "night_start_hour": 0, "night_end_hour": 7,
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("windows_days", [7, 1]), ("windows_days", [0]), ("risk_windows_days", []), ("time_zone", "Mars")]
+    ("key", "value"),
+    [("windows_days", [7, 1]), ("windows_days", [0]), ("risk_windows_days", []), ("time_zone", "Mars")],
 )
 def test_feature_config_refuses_nonsense(key, value):
     with pytest.raises(ValidationError, match=key):

@@ -27,7 +27,7 @@ def test_typed_parameters_are_logged_key_by_key():
     assert flatten("seed", 7) == {"seed": 7}
 
 
-@pytest.mark.parametrize("metric", ["hr@1", "recall@0.1%", "card_precision@100"])
+@pytest.mark.parametrize("metric", ["hr@1", "recall@0.1%", "card_precision@100", "recall_at_fpr=1%"])
 def test_metric_names_are_legal_in_mlflow(metric):
     _validate_metric_name(metric_name({"task": "fraud", "model": "trees_both", "metric": metric, "split": "test"}))
 

@@ -82,8 +82,8 @@ def user_embeddings(num: int) -> pl.DataFrame:
     rng = np.random.default_rng(1)
     vectors = (rng.normal(size=(num, 6)) * [5, 2, 1, 1, 1, 1]).astype(np.float32)
     return pl.DataFrame(
-        {"user_id": [f"u{i}" for i in range(num)], "embedding": pl.Series(vectors, dtype=pl.Array(pl.Float32, 6)),
-         "num_events": np.arange(num)}
+        {"user_id": [f"u{i}" for i in range(num)],
+         "embedding": pl.Series(vectors, dtype=pl.Array(pl.Float32, 6)), "num_events": np.arange(num)}
     )  # fmt: skip
 
 

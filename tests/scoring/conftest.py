@@ -28,13 +28,19 @@ def one_thread():
 @pytest.fixture(scope="session")
 def splits() -> SplitConfig:
     return SplitConfig(
-        train_end="2024-01-16", valid_end="2024-01-24", test_end="2024-01-31", embargo_days=0.0, held_out_user_share=0.0
+        train_end="2024-01-16",
+        valid_end="2024-01-24",
+        test_end="2024-01-31",
+        embargo_days=0.0,
+        held_out_user_share=0.0,
     )
 
 
 @pytest.fixture(scope="session")
 def task_config() -> FraudTaskConfig:
-    return FraudTaskConfig(fit_start="2024-01-03", calibration_share=0.25, exclude_known_compromised_users=False)
+    return FraudTaskConfig(
+        fit_start="2024-01-03", calibration_share=0.25, exclude_known_compromised_users=False
+    )
 
 
 @pytest.fixture(scope="session")
@@ -49,7 +55,7 @@ def ledger() -> pl.DataFrame:
             "user_id": [f"u{i:03d}" for i in rng.integers(0, 200, num)],
             "event_id": [f"e{i}" for i in range(num)],
             "event_time": times,
-            "amount_cents": (rng.normal(3000, 500, num) + 1500 * label).astype(np.int64),
+            "amount_cents": (rng.normal(3000, 500, num) + 1500.0 * label).astype(np.int64),
             "counterparty": [f"m{i}" for i in rng.integers(0, 20, num)],
             "label": label,
             "label_time": times + timedelta(days=5),
@@ -89,17 +95,15 @@ def task(ledger, features, embeddings, task_config, splits) -> FraudTask:
 
 @pytest.fixture(scope="session")
 def unlabelled_task(ledger, features, embeddings, task_config, splits) -> FraudTask:
-    bare = ledger.with_columns(
-        label=pl.lit(None, pl.Int8), label_time=pl.lit(None, pl.Datetime("us", "UTC"))
-    )
+    bare = ledger.with_columns(label=pl.lit(None, pl.Int8), label_time=pl.lit(None, pl.Datetime("us", "UTC")))
     return assemble_fraud_task(bare, features, embeddings, task_config, splits)
 
 
 @pytest.fixture(scope="session")
 def network_config() -> NetworkConfig:
     return NetworkConfig(
-        num_frequencies=4, frequency_scale=0.3, number_width=4, num_cross_layers=2, cross_rank=4, deep_widths=[16],
-        dropout=0.1,
+        num_frequencies=4, frequency_scale=0.3, number_width=4, num_cross_layers=2, cross_rank=4,
+        deep_widths=[16], dropout=0.1,
     )  # fmt: skip
 
 
@@ -114,6 +118,6 @@ def head_config(network_config) -> HeadConfig:
 @pytest.fixture(scope="session")
 def tree_config() -> TreeConfig:
     return TreeConfig(
-        seeds=[0, 1], learning_rate=0.1, num_rounds=20, max_leaves=7, min_rows_per_leaf=10, l2=1.0, feature_share=0.5,
-        num_threads=1,
+        seeds=[0, 1], learning_rate=0.1, num_rounds=20, max_leaves=7, min_rows_per_leaf=10, l2=1.0,
+        feature_share=0.5, num_threads=1,
     )  # fmt: skip

@@ -12,6 +12,10 @@ from panther_pipeline.features.point_in_time import compute_features
 from panther_pipeline.ledger.splits import SplitConfig, parse_instant
 from panther_pipeline.scoring.task import CALIBRATION, FIT, JUDGED, FraudTaskConfig, assemble_fraud_task
 
+TEST_WINDOW = pl.col("event_time").is_between(
+    parse_instant("2024-01-24"), parse_instant("2024-01-31"), "left"
+)
+
 
 def times(task, part):
     return task.events["event_time"].gather(task.rows(part))
@@ -31,12 +35,15 @@ def test_calibration_rows_come_after_fit_rows(task):
 
 
 def test_judged_rows_are_the_whole_test_window(task, ledger):
-    window = ledger.filter(pl.col("event_time").is_between(parse_instant("2024-01-24"), parse_instant("2024-01-31"), "left"))
-    assert set(task.events["event_id"].gather(task.rows(JUDGED))) == set(window["event_id"])
+    assert set(task.events["event_id"].gather(task.rows(JUDGED))) == set(
+        ledger.filter(TEST_WINDOW)["event_id"]
+    )
 
 
 def test_label_known_at_the_border_is_not_fitted_on(ledger, features, embeddings, task_config, splits):
-    at_border = ledger.with_columns(label_time=pl.lit(parse_instant("2024-01-24")).cast(pl.Datetime("us", "UTC")))
+    at_border = ledger.with_columns(
+        label_time=pl.lit(parse_instant("2024-01-24")).cast(pl.Datetime("us", "UTC"))
+    )
     task = assemble_fraud_task(at_border, features, embeddings, task_config, splits)
     assert len(task.rows(FIT)) + len(task.rows(CALIBRATION)) == 0
 
@@ -66,13 +73,15 @@ def test_features_of_another_ledger_are_refused(ledger, features, embeddings, ta
         assemble_fraud_task(ledger, features.reverse(), embeddings, task_config, splits)
 
 
-def test_known_compromised_users_leave_the_test_from_the_next_day(ledger, features, embeddings, task_config, splits):
+def test_known_compromised_users_leave_the_test_from_the_next_day(
+    ledger, features, embeddings, task_config, splits
+):
     config = task_config.model_copy(update={"exclude_known_compromised_users": True})
     task = assemble_fraud_task(ledger, features, embeddings, config, splits)
     kept = set(task.events["event_id"].gather(task.rows(JUDGED)))
     frauds = ledger.filter((pl.col("label") == 1) & (pl.col("event_time") >= parse_instant("2024-01-03")))
     expected = set()
-    for event in ledger.filter(pl.col("event_time").is_between(parse_instant("2024-01-24"), parse_instant("2024-01-31"), "left")).to_dicts():
+    for event in ledger.filter(TEST_WINDOW).to_dicts():
         day = event["event_time"].replace(hour=0, minute=0)
         known = frauds.filter((pl.col("user_id") == event["user_id"]) & (pl.col("label_time") < day))
         if known.is_empty():
@@ -89,10 +98,13 @@ def test_held_out_users_are_judged_but_never_fitted_on(ledger, features, embeddi
     assert len(fitted) < 0.8 * ledger["user_id"].n_unique()
 
 
-def test_ledger_without_labels_gives_an_empty_task_and_a_warning(unlabelled_task, ledger, features, embeddings, task_config, splits, caplog):
+def test_ledger_without_labels_gives_an_empty_task(unlabelled_task):
     assert unlabelled_task.events.is_empty()
     assert not unlabelled_task.can_be_fitted
     assert unlabelled_task.embeddings_RD.shape == (0, 4)
+
+
+def test_ledger_without_labels_is_warned_about(ledger, features, embeddings, task_config, splits, caplog):
     bare = ledger.with_columns(label=pl.lit(None, pl.Int8))
     assemble_fraud_task(bare, features, embeddings, task_config, splits)
     assert "No labelled event" in caplog.text
@@ -114,13 +126,22 @@ def test_handbook_protocol_gives_the_published_rows(shared_data):
         label=pl.col("TX_FRAUD").cast(pl.Int8), label_time=time + timedelta(days=7),
     ).sort("user_id", "event_time")  # fmt: skip
     splits = SplitConfig(
-        train_end="2018-08-01", valid_end="2018-08-08", test_end="2018-08-15", embargo_days=0.0, held_out_user_share=0.0
+        train_end="2018-08-01",
+        valid_end="2018-08-08",
+        test_end="2018-08-15",
+        embargo_days=0.0,
+        held_out_user_share=0.0,
     )
-    config = FraudTaskConfig(fit_start="2018-07-25", calibration_share=0.2, exclude_known_compromised_users=True)
+    config = FraudTaskConfig(
+        fit_start="2018-07-25", calibration_share=0.2, exclude_known_compromised_users=True
+    )
     features = events.select("event_id", pl.col("amount_cents").cast(pl.Float32))
     rows = np.arange(events.height)
-    blank = pl.DataFrame({"row": rows, **dict.fromkeys(("surprise", "surprise_z", "cosine"), np.zeros(len(rows), np.float32))})
-    embeddings = blank.with_columns(embedding=pl.Series(np.zeros((len(rows), 1), np.float32), dtype=pl.Array(pl.Float32, 1)))
+    zeros = np.zeros(len(rows), np.float32)
+    vectors = pl.Series(zeros[:, None], dtype=pl.Array(pl.Float32, 1))
+    embeddings = pl.DataFrame(
+        {"row": rows, "embedding": vectors, "surprise": zeros, "surprise_z": zeros, "cosine": zeros}
+    )
     task = assemble_fraud_task(events, features, embeddings, config, splits)
     fitted = np.concatenate([task.rows(FIT), task.rows(CALIBRATION)])
     assert (len(fitted), int(task.label_R[fitted].sum())) == (67_240, 598)

@@ -1,11 +1,11 @@
 """The tree baselines."""
 
 import numpy as np
+import polars as pl
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from panther_pipeline.scoring.scores import SCORE_SCHEMA, collect_scores
-from panther_pipeline.scoring.task import FIT
 from panther_pipeline.scoring.trees import fit_tree_baselines
 
 ROWS = ["trees_features", "trees_embeddings", "trees_both"]
@@ -17,7 +17,7 @@ def scores(task, tree_config):
 
 
 def precision(scores, model: str) -> float:
-    test = scores.filter((scores["model"] == model) & (scores["split"] == "test") & (scores["seed"] == 0))
+    test = scores.filter(pl.col("model") == model, pl.col("split") == "test", pl.col("seed") == 0)
     return average_precision_score(test["label"], test["score"])
 
 
@@ -43,10 +43,10 @@ def test_shuffled_labels_cannot_be_predicted(task, tree_config):
     for _ in range(4):
         shuffled = task.events.with_columns(label=rng.permutation(task.label_R))
         scores = fit_tree_baselines(type(task)(**{**vars(task), "events": shuffled}), tree_config)
-        test = scores.filter((scores["model"] == "trees_both") & (scores["split"] == "test") & (scores["seed"] == 0))
+        test = scores.filter(pl.col("model") == "trees_both", pl.col("split") == "test", pl.col("seed") == 0)
         areas.append(roc_auc_score(test["label"], test["score"]))
     frauds, genuine = (test["label"] == 1).sum(), (test["label"] == 0).sum()
-    error = np.sqrt((frauds + genuine + 1) / (12 * frauds * genuine))  # of the Mann-Whitney statistic under chance
+    error = np.sqrt((frauds + genuine + 1) / (12 * frauds * genuine))  # of Mann-Whitney under chance
     assert abs(np.mean(areas) - 0.5) < 3 * error / np.sqrt(4)
 
 

@@ -78,8 +78,8 @@ def test_digest_does_not_depend_on_the_hash_seed(tmp_path):
     script = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "import conftest as c; from panther_pipeline.tokenizer import Tokenizer\n"
-        "fit = Tokenizer.fit(c.build_events(400, 8), c.build_profiles(8), c.every_source_config(), c.SPLITS)\n"
-        "print(fit.digest)"
+        "config = c.every_source_config()\n"
+        "print(Tokenizer.fit(c.build_events(400, 8), c.build_profiles(8), config, c.SPLITS).digest)"
     )
     digests = set()
     for seed in ("1", "2"):
@@ -93,7 +93,7 @@ def test_digest_does_not_depend_on_the_hash_seed(tmp_path):
 
 def test_fit_names_the_ledgers_span_when_nothing_is_training(events, profiles, splits, make_config):
     none = splits.model_copy(update={"train_end": "2020-01-01"})
-    with pytest.raises(ConfigurationError, match=r"01: the ledger's 3000 events run from"):
+    with pytest.raises(ConfigurationError, match=r"2020-01-01: the ledger's 3000 events run from"):
         Tokenizer.fit(events, profiles, make_config(), none)
 
 
@@ -111,7 +111,7 @@ def test_the_next_event_is_one_of_the_same_user(events, splits, make_config):
 
 def test_ids_fall_in_frequency_and_ties_in_name(tokenizer):
     counts = tokenizer.vocabulary.counts_V[2:].tolist()
-    names = tokenizer.names
+    names = tokenizer.token_names
     assert counts == sorted(counts, reverse=True)
     assert names[:2] == ["[PAD]", "[UNK]"]
     assert len(set(names)) == len(names)
@@ -263,9 +263,9 @@ def test_every_token_survives_decoding(name, request):
 
 def test_names_read_as_described(tokenizer):
     for token_id in range(2, tokenizer.vocab_size):
-        assert tokenizer.names[token_id] == "|".join(tokenizer.describe(token_id).values())
-    assert any(name.startswith("food\\|drink|card|") for name in tokenizer.names)
-    assert tokenizer.names[2].count("|") == 2
+        assert tokenizer.token_names[token_id] == "|".join(tokenizer.describe(token_id).values())
+    assert any(name.startswith("food\\|drink|card|") for name in tokenizer.token_names)
+    assert tokenizer.token_names[2].count("|") == 2
 
 
 @pytest.mark.parametrize("token_id", [-1, 0, 10**6])
@@ -317,4 +317,4 @@ def test_a_saved_tokenizer_encodes_alike(rich, events, tmp_path):
     loaded = Tokenizer.load(tmp_path / "tokenizer.json")
     assert loaded.digest == rich.digest == json.loads((tmp_path / "tokenizer.json").read_text())["digest"]
     assert np.array_equal(loaded.encode(events).token_ids_N, rich.encode(events).token_ids_N)
-    assert loaded.names == rich.names
+    assert loaded.token_names == rich.token_names == rich.names

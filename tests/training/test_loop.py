@@ -204,7 +204,7 @@ def test_memory_exhausted_says_what_to_lower(random_sequences, model_config, mak
         )
 
     monkeypatch.setattr(loop, "compute_losses", exhaust)
-    with pytest.raises(TrainingError, match=r"memory on cpu ran out at step 0 with 8 windows.*batch_size"):
+    with pytest.raises(TrainingError, match=r"memory on cpu ran out at step 0, with 8 windows.*batch_size"):
         pretrain(random_sequences(), model_config, make_config())
 
 

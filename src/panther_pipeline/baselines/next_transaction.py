@@ -113,7 +113,7 @@ def _rank_by_counts(counts_ML: np.ndarray, true_M: np.ndarray, popularity_L: np.
     ahead_M = np.where(
         own_M1 > 0, (counts_ML > own_M1) | ((counts_ML == own_M1) & more_popular_ML), False
     ).sum(1)
-    # A token new to the user follows all it has; of the others only the more popular unseen ones come before it.
+    # A token new to the user follows all it has; of the rest only the more popular unseen ones come first.
     seen_ML = counts_ML > 0
     behind_own_M = seen_ML.sum(1) + popularity_L[true_M] - 1 - (seen_ML & more_popular_ML).sum(1)
     return 1 + np.where(own_M1[:, 0] > 0, ahead_M, behind_own_M)

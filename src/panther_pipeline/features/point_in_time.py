@@ -2,11 +2,14 @@
 
 What event i at time t may use (design rule: nothing from the future):
 - its own context: amount, hour, weekday, night, weekend;
-- events of its user, of its counterparty and of the pair at a *strictly earlier* instant. Two events of one user in
-  the same microsecond do not see each other, whatever their event_seq: a decision must not depend on a tie-break;
-- labels with label_time strictly before t. Fraud risk is cut by label_time: [t-w, t) holds what became known then.
+- events of its user, of its counterparty and of the pair at a *strictly earlier* instant. Two events of one
+  user in the same microsecond do not see each other, whatever their event_seq: a decision must not depend on
+  a tie-break;
+- labels with label_time strictly before t. Fraud risk is cut by label_time: [t-w, t) holds what became known
+  then.
 
-A ledger without amounts, counterparties or labels gets the same columns: counts and amounts 0, "time since" -1.
+A ledger without amounts, counterparties or labels gets the same columns: counts and amounts 0, "time since"
+-1.
 
 Shape letters: N events.
 """
@@ -33,8 +36,8 @@ def compute_features(valid_events: pl.DataFrame, config: FeatureConfig) -> pl.Da
         config: windows and calendar.
 
     Returns:
-        Row n = row n of `valid_events`: event_id and Float32 columns, never null, never infinite. Log amounts are
-        sign(a)·ln(1 + |a|) of major units, "time since" is ln(1 + seconds) or -1, shares lie in [0, 1].
+        Row n = row n of `valid_events`: event_id and Float32 columns, never null, never infinite. Log amounts
+        are sign(a)·ln(1 + |a|) of major units, "time since" is ln(1 + seconds) or -1, shares lie in [0, 1].
     """
     clock = _Clock.of(valid_events, config)
     cents_N = valid_events["amount_cents"].fill_null(0).to_numpy()
@@ -107,7 +110,9 @@ def _user_activity(
     history = GroupedTimes(user_N, clock.now_N, clock.size)
     end_N = history.first_at_or_after(user_N, clock.now_N)
     sums = [history.prefix_sums(values_N) for values_N in (cents_N, *split_square(cents_N))]
-    columns = {"user_log_s_since_last": _log_seconds_since(history.row_before(end_N, user_N), clock.time_us_N)}
+    columns = {
+        "user_log_s_since_last": _log_seconds_since(history.row_before(end_N, user_N), clock.time_us_N)
+    }
     for days in windows_days:
         start_N = history.first_at_or_after(user_N, clock.before_N[days])
         count_N = end_N - start_N
@@ -121,8 +126,11 @@ def _user_activity(
             f"user_mean_{days}d": mean_N / 100,
             f"user_std_{days}d": std_N / 100,
             # Log of the ratio of the amount to the user's own mean; 0 = as usual or nothing to compare with.
-            f"amount_vs_mean_{days}d": np.where(seen_N, _signed_log(cents_N / 100) - _signed_log(mean_N / 100), 0),
-            # One cent keeps the score finite for a user who always pays the same; 20 is far outside either way.
+            f"amount_vs_mean_{days}d": np.where(
+                seen_N, _signed_log(cents_N / 100) - _signed_log(mean_N / 100), 0
+            ),
+            # One cent keeps the score finite for a user who always pays the same; 20 is far outside either
+            # way.
             f"amount_z_{days}d": np.where(count_N > 1, np.clip(distance_N / (std_N + 1), -20, 20), 0),
         }
     return columns
@@ -171,7 +179,7 @@ def _known_risk(
 
 
 def _code_pairs(user_N: np.ndarray, counterparty_N: np.ndarray) -> np.ndarray:
-    """Number the (user, counterparty) pairs densely, so that they leave room for time in one int64; -1 = no pair."""
+    """Number the (user, counterparty) pairs densely, to leave room for time in one int64; -1 = no pair."""
     pair_N = np.full(len(user_N), -1, dtype=np.int64)
     rows = np.flatnonzero(counterparty_N >= 0)
     keys = user_N[rows] * (counterparty_N.max(initial=0) + 1) + counterparty_N[rows]

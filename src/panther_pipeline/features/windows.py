@@ -1,8 +1,8 @@
 """Counts and sums over windows of time, per group, exact and without a loop over rows.
 
-Within a group the events are sorted by time, so every window [t-w, t) is a slice: two binary searches find its ends,
-prefix sums of integers give its total. Integers make the result exact: no future event can move a bit of it through
-rounding, because sums wrap modulo 2^64 and differences of wrapped sums are still right.
+Within a group the events are sorted by time, so every window [t-w, t) is a slice: two binary searches find
+its ends, prefix sums of integers give its total. Integers make the result exact: no future event can move a
+bit of it through rounding, because sums wrap modulo 2^64 and differences of wrapped sums are still right.
 
 Shape letters: N events, Q queries, G groups.
 """
@@ -26,7 +26,7 @@ def code_groups(values_N: pl.Series) -> np.ndarray:
 
 
 class Timeline:
-    """Instants replaced by their rank, so that (group, time) fits one int64 whatever the span of the ledger."""
+    """Instants replaced by their rank, so that (group, time) fits one int64 for any ledger."""
 
     def __init__(self, *times_us: np.ndarray) -> None:
         self._instants = np.unique(np.concatenate(times_us))
@@ -40,7 +40,9 @@ class Timeline:
 class GroupedTimes:
     """Events of each group in order of time, ready for "which of them lie before t" questions."""
 
-    def __init__(self, group_N: np.ndarray, rank_N: np.ndarray, size: int, keep_N: np.ndarray | None = None) -> None:
+    def __init__(
+        self, group_N: np.ndarray, rank_N: np.ndarray, size: int, keep_N: np.ndarray | None = None
+    ) -> None:
         """Sort the events once.
 
         Args:
@@ -78,7 +80,7 @@ class GroupedTimes:
 
 
 def split_square(cents_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The square of each amount as (high, low) halves of 32 bits, so that sums of millions of them stay exact."""
+    """The square of each amount as (high, low) halves of 32 bits: sums of millions of them stay exact."""
     clipped_N = np.clip(cents_N, -LARGEST_SQUARED_CENTS, LARGEST_SQUARED_CENTS)
     square_N = clipped_N * clipped_N
     return square_N >> _HALF_BITS, square_N & (2**_HALF_BITS - 1)

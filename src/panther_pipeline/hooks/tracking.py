@@ -9,6 +9,7 @@ import atexit
 import functools
 import logging
 import platform
+import re
 import signal
 import subprocess
 import threading
@@ -127,7 +128,7 @@ class TrackingHook(MlflowHook):
 def metric_name(record: dict[str, Any]) -> str:
     """The MLflow name of a metric record: task/model/metric/split, in MLflow's alphabet."""
     name = f"{record['task']}/{record['model']}/{record['metric']}/{record['split']}"
-    return name.replace("@", "_at_").replace("%", "pct")
+    return re.sub(r"[^\w\-. :/]", "_", name.replace("@", "_at_").replace("%", "pct"))
 
 
 def flatten(prefix: str, value: Any) -> dict[str, Any]:

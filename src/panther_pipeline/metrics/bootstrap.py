@@ -1,7 +1,8 @@
 """Intervals of statistics that are no means, by resampling users.
 
-Events of one user are not independent: an interval that resamples events is too narrow. A resample draws as many users
-as there are, with replacement; a row then weighs as often as its user was drawn, and no row is copied.
+Events of one user are not independent: an interval that resamples events is too narrow. A resample draws as
+many users as there are, with replacement; a row then weighs as often as its user was drawn, and no row is
+copied.
 
 Shape letters: U users, S resamples.
 """

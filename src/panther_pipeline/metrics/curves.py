@@ -1,9 +1,9 @@
 """What a ranking of rows catches and costs, at natural prevalence.
 
-Weights are counts: a row of weight 2 counts as the row twice, which is what a bootstrap of users needs. Rows of equal
-score form one block; a budget that ends inside a block takes the matching fraction of it, so that no metric depends on
-the order of the rows. Neighbouring blocks without fraud are one block: nothing happens on the way through them, and
-what is left is a few hundred blocks instead of one per row.
+Weights are counts: a row of weight 2 counts as the row twice, which is what a bootstrap of users needs. Rows
+of equal score form one block; a budget that ends inside a block takes the matching fraction of it, so that no
+metric depends on the order of the rows. Neighbouring blocks without fraud are one block: nothing happens on
+the way through them, and what is left is a few hundred blocks instead of one per row.
 
 Shape letters: R rows, B blocks, by descending score.
 """
@@ -48,7 +48,9 @@ class RankedRows:
         Args:
             weight_R: weights >= 0 in the original order of the rows; None = 1 each.
         """
-        weights_R = np.ones(len(self.order_R)) if weight_R is None else weight_R[self.order_R].astype(np.float64)
+        weights_R = (
+            np.ones(len(self.order_R)) if weight_R is None else weight_R[self.order_R].astype(np.float64)
+        )
         return Curve(self, weights_R)
 
 
@@ -125,7 +127,11 @@ def brier(curve: Curve) -> float:
     """Mean squared distance of probability and outcome."""
     total = curve.weight_R.sum()
     rows = curve.rows
-    return float(np.sum((rows.score_R - rows.label_R) ** 2 * curve.weight_R) / total) if total > 0 else float("nan")
+    return (
+        float(np.sum((rows.score_R - rows.label_R) ** 2 * curve.weight_R) / total)
+        if total > 0
+        else float("nan")
+    )
 
 
 def expected_calibration_error(curve: Curve) -> float:
@@ -159,7 +165,9 @@ def _gained(spent_B: np.ndarray, gained_B: np.ndarray, share: float) -> float:
     if _total(spent_B) <= 0 or _total(gained_B) <= 0:
         return float("nan")
     budget = share * spent_B[-1]
-    block = int(np.searchsorted(spent_B, budget, side="right"))  # the first one that the budget does not cover
+    block = int(
+        np.searchsorted(spent_B, budget, side="right")
+    )  # the first one it does not cover
     if block == len(spent_B):
         return 1.0
     spent, gained = (spent_B[block - 1], gained_B[block - 1]) if block else (0.0, 0.0)

@@ -34,7 +34,8 @@ METRICS: dict[str, Metric] = {
     "brier": curves.brier,
     "expected_calibration_error": curves.expected_calibration_error,
 }
-# What the embeddings add, and what the head adds to trees. Fixed beforehand: the best of several is no fair baseline.
+# What the embeddings add, and what the head adds to trees. Fixed beforehand: the best of several is no fair
+# baseline.
 COMPARISONS = [
     ("trees_both", "trees_features"),
     ("panther_head", "trees_features"),
@@ -51,10 +52,10 @@ def measure_fraud_scores(fraud_scores: pl.DataFrame, config: "BootstrapConfig") 
         config: resamples of users.
 
     Returns:
-        Flat records. A value is the mean over the model's seeds, its interval is of that mean. Paired differences are
-        named `<metric>_difference_vs_<baseline>`; both models see the same resamples. What is undefined (no fraud, or
-        nothing but fraud) is left out. Card precision has no interval: blocking found cards ties a day to the
-        days before, and a resample repeats cards.
+        Flat records. A value is the mean over the model's seeds, its interval is of that mean. Paired
+        differences are named `<metric>_difference_vs_<baseline>`; both models see the same resamples. What is
+        undefined (no fraud, or nothing but fraud) is left out. Card precision has no interval: blocking found
+        cards ties a day to the days before, and a resample repeats cards.
 
     Raises:
         ConfigurationError: models or seeds score different events.
@@ -79,7 +80,9 @@ def measure_fraud_scores(fraud_scores: pl.DataFrame, config: "BootstrapConfig") 
     records = []
     for (model, metric), value in values.items():
         seeds = sum(name == model for name, _ in tables)
-        low, high = percentile_interval(resampled[model, metric]) if (model, metric) in resampled else (None, None)
+        low, high = (
+            percentile_interval(resampled[model, metric]) if (model, metric) in resampled else (None, None)
+        )
         common = {"task": TASK, "split": SPLIT, "n": first.height, "seeds": seeds}
         if math.isfinite(value):
             records.append(make_record(**common, model=model, metric=metric, value=value, low=low, high=high))
@@ -126,8 +129,9 @@ def _mean_metrics(ranked: list[RankedRows], weight_R: np.ndarray | None) -> np.n
 def card_precision(scores: pl.DataFrame, num_cards: int = CARDS_PER_DAY) -> float:
     """Share of compromised cards among the `num_cards` a day that investigators would look at.
 
-    Each day (UTC) a card's score is its highest one; the top cards are looked at; a compromised card found once is
-    blocked and counts on no later day. A day with fewer cards still divides by `num_cards`, as in the source.
+    Each day (UTC) a card's score is its highest one; the top cards are looked at; a compromised card found
+    once is blocked and counts on no later day. A day with fewer cards still divides by `num_cards`, as in the
+    source.
 
     Args:
         scores: user_id, event_time, label, score of one model and seed.

@@ -114,7 +114,7 @@ def _counted(states, bar: tqdm):
 
 
 def measure_ranks(ranks: pl.DataFrame, config: BootstrapConfig) -> list[dict[str, Any]]:
-    """hr@1, hr@5, hr@10, ndcg@10 and mrr of every model, and how far the backbone is from the best other model.
+    """hr@1, hr@5, hr@10, ndcg@10 and mrr of every model, and the backbone's distance from the best other.
 
     Args:
         ranks: from `rank_next_transactions`.

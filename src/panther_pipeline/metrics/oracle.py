@@ -87,7 +87,7 @@ def _best_probability(states: pl.DataFrame, truth: SimulationTruth, tokenizer: T
             for field in tokenizer.fields
         ]
         ids_G = tokenizer.encode_attribute_tuples(np.column_stack(columns)).astype(np.int64)
-        # [UNK] is no forecast: were its tuples one token, the ceiling would count guesses no model is allowed.
+        # [UNK] is no forecast: were its tuples one token, the ceiling would count guesses no model may make.
         return np.where(ids_G < FIRST_CANDIDATE, -1 - np.arange(len(ids_G)), ids_G)
 
     return best_next_tokens(states, truth, edges_cents=edges, encode=encode)[1]

@@ -93,7 +93,7 @@ def hit_at(ranks_M: np.ndarray, k: int) -> np.ndarray:
 
 
 def ndcg_at(ranks_M: np.ndarray, k: int) -> np.ndarray:
-    """1 / log2(1 + rank) within the first k, else 0; with one relevant token the ideal gain is 1. float64 (M,)."""
+    """1 / log2(1 + rank) within the first k, else 0; float64 (M,). With one relevant token the ideal is 1."""
     return np.where(ranks_M <= k, 1.0 / np.log2(1.0 + ranks_M), 0.0)
 
 
@@ -173,7 +173,7 @@ def resample_means(
     step = max(1, _WEIGHTS_PER_STEP // num_users)
     totals = []
     for start in range(0, num_resamples, step):
-        # How often each user is drawn, multinomial; counting draws beats rng.multinomial tenfold at 10 000 users.
+        # How often each user is drawn: multinomial. Counting draws beats rng.multinomial at 10 000 users.
         draws = rng.integers(0, num_users, size=(min(step, num_resamples - start), num_users))
         totals.append(np.stack([np.bincount(row, minlength=num_users) for row in draws]) @ sums_US1)
     totals_RS1 = np.concatenate(totals)

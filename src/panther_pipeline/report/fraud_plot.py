@@ -60,7 +60,8 @@ def plot_calibration(fraud_scores: pl.DataFrame) -> go.Figure:
         )
         observed = np.where(frauds > 0, frauds, 0.5) / sizes
         figure.add_scatter(
-            x=predicted.tolist(), y=observed.tolist(), name=model, mode="lines+markers", line={"color": color, "width": 1.5},
+            x=predicted.tolist(), y=observed.tolist(), name=model, mode="lines+markers",
+            line={"color": color, "width": 1.5},
             marker={"symbol": np.where(frauds > 0, "circle", "circle-open").tolist(), "size": 7},
             text=[f"{fraud:,} of {size:,}" for fraud, size in zip(frauds.astype(int), sizes, strict=True)],
             hovertemplate="predicted %{x:.4f}<br>observed %{y:.4f} (%{text})",

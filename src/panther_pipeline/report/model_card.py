@@ -1,4 +1,4 @@
-"""The model card: what was measured, on what, and what not to conclude from it; one file that needs no network.
+"""The model card: what was measured, on what, what not to conclude from it. One file, no network.
 
 Source: Mitchell et al. 2019, Model Cards for Model Reporting, for the order of the sections.
 """
@@ -46,7 +46,8 @@ def render_model_card(content: CardContent) -> str:
     sections = {
         "results": _next_transaction(content), "fraud": _fraud(content), "training": _plot("training"),
         "tokens": _tokens(content), "prototypes": _prototypes(), "users": _users(),
-        "data": _data_quality(content.validation_report), "protocol": _list(PROTOCOL), "use": _list(INTENDED_USE),
+        "data": _data_quality(content.validation_report),
+        "protocol": _list(PROTOCOL), "use": _list(INTENDED_USE),
         "limits": _list(LIMITS),
     }  # fmt: skip
     links = "".join(f'<a href="#{key}">{escape(TITLES[key])}</a>' for key in sections)
@@ -57,12 +58,14 @@ def render_model_card(content: CardContent) -> str:
     title = f"{content.config.title}: {content.config.ledger}"
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
-        f'<meta name="viewport" content="width=device-width,initial-scale=1"><style>{STYLE}</style></head><body>'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f"<style>{STYLE}</style></head><body>"
         f"<header><h1>{escape(content.config.title)}</h1>"
-        f'<p class="soft">Ledger <b>{escape(content.config.ledger)}</b>. PANTHER behaviour model, arXiv 2510.10102.</p>'
+        f'<p class="soft">Ledger <b>{escape(content.config.ledger)}</b>. '
+        "PANTHER behaviour model, arXiv 2510.10102.</p>"
         f"{_facts(content.facts)}<nav>{links}</nav></header><main>{body}</main>"
-        "<footer>Every number here is a record of metrics.json in the same folder. Commit, parameters and step curves "
-        "are in the MLflow run that wrote this page.</footer>"
+        "<footer>Every number here is a record of metrics.json in the same folder. Commit, parameters and "
+        "step curves are in the MLflow run that wrote this page.</footer>"
         f"<script>{get_plotlyjs()}</script>"
         f'<script type="application/json" id="figures">{_figures_json(content.figures)}</script>'
         f"<script>{SCRIPT}</script></body></html>\n"
@@ -88,8 +91,9 @@ def _oracle_share(metrics: list[dict[str, Any]], split: str) -> str:
         f" (95 % interval {share['low']:.1%} to {share['high']:.1%})" if share["low"] is not None else ""
     )
     return (
-        f"<p>The process that drew this ledger is known: a forecaster who knows it and every user's tastes is right in "
-        f"{ceiling['value']:.1%} of the cases. The model reaches {share['value']:.1%} of that{interval}.</p>"
+        "<p>The process that drew this ledger is known: a forecaster who knows it and every user's tastes is "
+        f"right in {ceiling['value']:.1%} of the cases. "
+        f"The model reaches {share['value']:.1%} of that{interval}.</p>"
     )
 
 
@@ -98,14 +102,15 @@ def _fraud(content: CardContent) -> str:
         f"<div><h3>Precision and recall</h3>{_plot('precision_recall')}</div>"
         f"<div><h3>Calibration</h3>{_plot('calibration')}</div>"
     )
-    return f'{fraud_table(content.metrics)}{difference_table(content.metrics, "fraud")}<div class="pair">{plots}</div>'
+    tables = fraud_table(content.metrics) + difference_table(content.metrics, "fraud")
+    return f'{tables}<div class="pair">{plots}</div>'
 
 
 def _tokens(content: CardContent) -> str:
     report = content.coverage_report
     rows = [
-        [escape(str(record["split"])), f"{record['num_events']:,}", f"{record['whole_rate']:.2%}", f"{record['coverage']:.2%}",
-         f"{record['unk_rate']:.2%}"]
+        [escape(str(record["split"])), f"{record['num_events']:,}",
+         *(f"{record[rate]:.2%}" for rate in ("whole_rate", "coverage", "unk_rate"))]
         for record in report.get("splits", [])
     ]  # fmt: skip
     caption = "Whole: all attributes kept. Covered: any token but [UNK], some with an attribute dropped."
@@ -114,15 +119,16 @@ def _tokens(content: CardContent) -> str:
 
 def _prototypes() -> str:
     return (
-        "<p>How much the events of each frequent token attend to each prototype in the last block, relative to even "
-        f"attention (1). The tokens are ordered by frequency.</p>{_plot('prototypes')}"
+        "<p>How much the events of each frequent token attend to each prototype in the last block, relative "
+        f"to even attention (1). The tokens are ordered by frequency.</p>{_plot('prototypes')}"
     )
 
 
 def _users() -> str:
     return (
-        "<p>Each point is a user: the two directions in which the embeddings differ most (principal components). "
-        f"Distances in two dimensions show part of the distances in all of them.</p>{_plot('users')}"
+        "<p>Each point is a user: the two directions in which the embeddings differ most (principal "
+        "components). Distances in two dimensions show part of the distances in all of them.</p>"
+        f"{_plot('users')}"
     )
 
 

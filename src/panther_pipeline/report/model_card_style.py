@@ -1,12 +1,13 @@
 """Look and behaviour of the model card: plain CSS, light and dark, and the script that draws its figures."""
 
 STYLE = """
-:root{color-scheme:light dark;--ink:#1b2230;--soft:#5c6778;--line:#e1e5ec;--page:#fff;--panel:#f6f8fb;--accent:#2f62c9;
---best:#0f6b4f}
-@media (prefers-color-scheme:dark){:root{--ink:#e4e8ef;--soft:#9aa5b5;--line:#2c3442;--page:#12161d;--panel:#1a2029;
---accent:#86acff;--best:#5fd0a5}}
+:root{color-scheme:light dark;--ink:#1b2230;--soft:#5c6778;--line:#e1e5ec;--page:#fff;--panel:#f6f8fb;
+--accent:#2f62c9;--best:#0f6b4f}
+@media (prefers-color-scheme:dark){:root{--ink:#e4e8ef;--soft:#9aa5b5;--line:#2c3442;--page:#12161d;
+--panel:#1a2029;--accent:#86acff;--best:#5fd0a5}}
 *{box-sizing:border-box}
-body{margin:0;background:var(--page);color:var(--ink);font:15px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
+body{margin:0;background:var(--page);color:var(--ink);
+font:15px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
 header,main{max-width:1120px;margin:0 auto;padding:0 24px}
 header{padding-top:36px}
 h1{font-size:28px;line-height:1.2;margin:0 0 4px}
@@ -33,7 +34,8 @@ td small{display:block;color:var(--soft);font-size:11.5px}
 td.best{color:var(--best);font-weight:600}
 td.best small{font-weight:400}
 tr.ours td:first-child{font-weight:600}
-code{font:13px ui-monospace,SFMono-Regular,Menlo,monospace;background:var(--panel);padding:1px 5px;border-radius:3px}
+code{font:13px ui-monospace,SFMono-Regular,Menlo,monospace;background:var(--panel);padding:1px 5px;
+border-radius:3px}
 .plot{margin:10px 0;min-height:120px}
 .pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(440px,1fr));gap:16px}
 .pair>*{min-width:0}
@@ -53,10 +55,12 @@ function draw() {
     Object.assign(layout, {paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", autosize: true});
     layout.height = layout.height || 420;
     layout.modebar = {bgcolor: "rgba(0,0,0,0)", color: css("--line"), activecolor: css("--soft")};
-    layout.font = Object.assign({}, layout.font, {color: css("--ink"), family: "system-ui, sans-serif", size: 12});
+    const font = {color: css("--ink"), family: "system-ui, sans-serif", size: 12};
+    layout.font = Object.assign({}, layout.font, font);
     layout.hoverlabel = {bgcolor: css("--panel"), font: {color: css("--ink")}};
+    const lines = {gridcolor: css("--line"), linecolor: css("--line"), zerolinecolor: css("--line")};
     for (const key of Object.keys(layout).filter(key => /^[xy]axis/.test(key)))
-      Object.assign(layout[key], {gridcolor: css("--line"), linecolor: css("--line"), zerolinecolor: css("--line")});
+      Object.assign(layout[key], lines);
     Plotly.react(id, structuredClone(figure.data), layout, {responsive: true, displaylogo: false});
   }
 }

@@ -58,7 +58,8 @@ def table(
         ]
         body.append(f"<tr{' class=ours' if ours and ours[at] else ''}>{''.join(cells)}</tr>")
     foot = f"<caption>{caption}</caption>" if caption else ""
-    return f'<div class="wide"><table>{foot}<thead><tr>{heads}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'
+    inner = f"{foot}<thead><tr>{heads}</tr></thead><tbody>{''.join(body)}</tbody>"
+    return f'<div class="wide"><table>{inner}</table></div>'
 
 
 def _align(column: int, num_text: int) -> str:
@@ -66,7 +67,7 @@ def _align(column: int, num_text: int) -> str:
 
 
 def ranking_table(metrics: list[Record], split: str) -> str:
-    """Next-transaction metrics of one split, models as rows; an empty text when the split was not measured."""
+    """Next-transaction metrics of one split, models as rows; an empty text when it was not measured."""
     records = [
         r
         for r in metrics
@@ -77,7 +78,10 @@ def ranking_table(metrics: list[Record], split: str) -> str:
     models = _ordered({r["model"] for r in records} - {"panther", "oracle"}, RANKING_MODELS)
     models += [model for model in ("panther", "oracle") if find_value(records, model=model)]
     num_targets = records[0]["n"]
-    caption = f"{num_targets:,} transactions; below each number its 95 % interval over users; the highest model in colour."
+    caption = (
+        f"{num_targets:,} transactions; below each number its 95 % interval over users; "
+        "the highest model in colour."
+    )
     return metric_table(records, models, RANKING_METRICS, caption)
 
 
@@ -126,11 +130,14 @@ def difference_table(metrics: list[Record], task: str) -> str:
     for record in records:
         metric, other = record["metric"].split("_difference_vs_", 1)
         rows.append(
-            [f"{escape(record['model'])} − {escape(other)}", escape(metric), escape(record["split"]), f"{record['value']:+.4f}",
+            [f"{escape(record['model'])} − {escape(other)}", escape(metric), escape(record["split"]),
+             f"{record['value']:+.4f}",
              f"{record['low']:+.4f} to {record['high']:+.4f}" if record["low"] is not None else "–",
              _verdict(record)]
         )  # fmt: skip
-    caption = "Same transactions, same resamples of users. A difference is called only when its interval leaves out 0."
+    caption = (
+        "Same transactions, same resamples of users. No direction is named when the interval contains 0."
+    )
     head = ["difference", "metric", "split", "value", "95 % interval", "the first is"]
     return table(head, rows, caption=caption, num_text=3) if rows else ""
 

@@ -14,39 +14,75 @@ TITLES = {
 }
 
 PROTOCOL = [
-    "Split by time: everything fitted (bins, vocabulary, weights, popularity, transitions) saw training events only; the "
-    "numbers are over the later test window. Nothing at or after an event is used to predict it.",
-    "A forecast of an event is made right after the event before it and reads neither the time nor the amount of the "
-    "event to come. A user's first event has no forecast and is left out for every model.",
-    "Full ranking: the token that came is ranked among all tokens but [PAD] and [UNK], not among a sample. A transaction "
-    "whose own token is [UNK] counts as a miss for every model. Ties go to the token more popular in training.",
-    "hr@k: share of transactions whose token is among the first k. ndcg@10: 1 / log2(1 + rank) within the first ten. "
-    "mrr: mean of 1 / rank.",
-    "popularity: training frequency. repeat_last: the user's last token first. personal_frequency: the user's own past "
-    "tokens by frequency, up to the event. markov: what followed the last token in training. All fall back on popularity.",
-    "Intervals: percentile bootstrap over users, who are drawn with all their events; differences are paired. "
-    "The baseline in a difference is the one with the highest number on this test window, which favours it.",
+    (
+        "Split by time: everything fitted (bins, vocabulary, weights, popularity, transitions) saw training "
+        "events only; the numbers are over the later test window. Nothing at or after an event is used to "
+        "predict it."
+    ),
+    (
+        "A forecast of an event is made right after the event before it and reads neither the time nor the "
+        "amount of the event to come. A user's first event has no forecast and is left out for every model."
+    ),
+    (
+        "Full ranking: the token that came is ranked among all tokens but [PAD] and [UNK], not among a "
+        "sample. A transaction whose own token is [UNK] counts as a miss for every model. Ties go to the "
+        "token more popular in training."
+    ),
+    (
+        "hr@k: share of transactions whose token is among the first k. ndcg@10: 1 / log2(1 + rank) within the"
+        " first ten. mrr: mean of 1 / rank."
+    ),
+    (
+        "popularity: training frequency. repeat_last: the user's last token first. personal_frequency: the "
+        "user's own past tokens by frequency, up to the event. markov: what followed the last token in "
+        "training. All fall back on popularity."
+    ),
+    (
+        "Intervals: percentile bootstrap over users, who are drawn with all their events; differences are "
+        "paired. The baseline in a difference is the one with the highest number on this test window, which "
+        "favours it."
+    ),
     "Users without training events are part of the first table and have a table of their own.",
-    "Fraud: trees_features sees point-in-time features, trees_embeddings the cached embedding, trees_both both, panther_head "
-    "the fused head; all on the same events, at natural prevalence, with labels only once they were known.",
+    (
+        "Fraud: trees_features sees point-in-time features, trees_embeddings the cached embedding, trees_both"
+        " both, panther_head the fused head; all on the same events, at natural prevalence, with labels only "
+        "once they were known."
+    ),
 ]
 
 INTENDED_USE = [
-    "Ranking transactions for review and forecasting spending behaviour in the ledger the model was trained on.",
+    (
+        "Ranking transactions for review and forecasting spending behaviour in the ledger the model was "
+        "trained on."
+    ),
     "Not made for decisions about a person without review: credit, closing of accounts, employment.",
     "Not made for another ledger without training and measuring there.",
-    "Embeddings are personal data: the same access and deletion rules as for the transactions they were made from.",
+    (
+        "Embeddings are personal data: the same access and deletion rules as for the transactions they were "
+        "made from."
+    ),
 ]
 
 LIMITS = [
-    "A simulated ledger shows that the machinery works and how much of the possible it reaches. It says nothing about "
-    "fraud in the world.",
-    "One training seed unless a table says otherwise: intervals cover the choice of users, not the luck of training.",
+    (
+        "A simulated ledger shows that the machinery works and how much of the possible it reaches. It says "
+        "nothing about fraud in the world."
+    ),
+    (
+        "One training seed unless a table says otherwise: intervals cover the choice of users, not the luck "
+        "of training."
+    ),
     "The test window is one period. A season or a change in prices that it does not contain was not tested.",
     "Labels come late and miss fraud that nobody reported: such transactions count as legitimate.",
-    "An interval says how far the number may move with other users of the same kind, not with other kinds of users.",
+    (
+        "An interval says how far the number may move with other users of the same kind, not with other kinds"
+        " of users."
+    ),
     "Few frauds make wide intervals: read the interval before the number.",
     "Prototype weights show association, not the reason for a score.",
     "The user map keeps the share of variance printed at its axes; what looks close may be far apart.",
-    "Deleting a user removes the events and embeddings; what the weights learned from them goes only with a new training.",
+    (
+        "Deleting a user removes the events and embeddings; what the weights learned from them goes only with"
+        " a new training."
+    ),
 ]

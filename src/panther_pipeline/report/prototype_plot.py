@@ -29,7 +29,8 @@ def plot_prototypes(prototype_weights: pl.DataFrame) -> go.Figure:
     order = np.lexsort((-ratio.max(axis=0), ratio.argmax(axis=0)))
     figure = go.Figure(
         go.Heatmap(
-            z=ratio[:, order].round(3).tolist(), x=[f"p{prototypes[i]}" for i in order], y=list(range(len(names))),
+            z=ratio[:, order].round(3).tolist(), x=[f"p{prototypes[i]}" for i in order],
+            y=list(range(len(names))),
             customdata=[[name] * len(order) for name in names], colorscale="Viridis", zmin=0,
             colorbar={"title": {"text": "× even", "side": "right"}, "thickness": 12},
             hovertemplate="%{customdata}<br>prototype %{x}: %{z:.2f} × even attention<extra></extra>",

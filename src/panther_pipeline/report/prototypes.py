@@ -1,4 +1,4 @@
-"""What the prototypes of the pattern recognition module stand for: which events attend to which (PANTHER, Fig. 3).
+"""What the prototypes stand for: which events attend to which (PANTHER, Fig. 3).
 
 Shape letters: B windows, T events, K prototypes, V vocabulary.
 """

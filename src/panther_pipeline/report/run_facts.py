@@ -35,13 +35,14 @@ def describe_run(sequences: TokenSequences, backbone: Backbone) -> dict[str, str
 
 
 def fingerprint_sequences(sequences: TokenSequences) -> str:
-    """SHA-256 of users, instants, tokens and splits: equal exactly when the same events were read the same way."""
+    """SHA-256 of users, instants, tokens and splits: equal when the same events were read the same way."""
     digest = hashlib.sha256()
     for user_id in sequences.user_ids:
         digest.update(user_id.encode() + b"\0")
     arrays = (
         (sequences.offsets_U1, np.int64), (sequences.time_us_N, np.int64), (sequences.token_ids_N, np.int32),
-        (sequences.attribute_ids_NF, np.int32), (sequences.split_N, np.int8), (sequences.profile_ids_UP, np.int32),
+        (sequences.attribute_ids_NF, np.int32), (sequences.split_N, np.int8),
+        (sequences.profile_ids_UP, np.int32),
     )  # fmt: skip
     for array, dtype in arrays:
         digest.update(np.ascontiguousarray(array, dtype=dtype).tobytes())

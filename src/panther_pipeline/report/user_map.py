@@ -27,7 +27,7 @@ def plot_user_map(user_embeddings: pl.DataFrame, seed: int) -> go.Figure:
     chosen = np.arange(len(vectors_UD))
     if len(chosen) > _MAX_POINTS:
         chosen = np.sort(np.random.default_rng(seed).choice(chosen, _MAX_POINTS, replace=False))
-    # The sign of a component is arbitrary: the largest loading is made positive, so that runs can be compared.
+    # The sign of a component is arbitrary: the largest loading is made positive, to compare runs.
     signs_2 = np.sign(components.components_[np.arange(2), np.abs(components.components_).argmax(axis=1)])
     points_U2 = (components.transform(vectors_UD[chosen]) * signs_2).round(4)
     num_events = with_history["num_events"].gather(chosen).to_numpy()
@@ -46,8 +46,8 @@ def plot_user_map(user_embeddings: pl.DataFrame, seed: int) -> go.Figure:
     figure = go.Figure(
         go.Scattergl(
             x=points_U2[:, 0].tolist(), y=points_U2[:, 1].tolist(), mode="markers", text=num_events.tolist(),
-            marker={"size": 5, "opacity": 0.7, "color": np.log10(num_events).round(3).tolist(), "colorscale": "Viridis",
-                    "colorbar": colorbar},
+            marker={"size": 5, "opacity": 0.7, "color": np.log10(num_events).round(3).tolist(),
+                    "colorscale": "Viridis", "colorbar": colorbar},
             hovertemplate="%{text} events<extra></extra>",
         )
     )  # fmt: skip

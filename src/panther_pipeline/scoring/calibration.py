@@ -13,7 +13,7 @@ _EDGE = 1e-7  # keeps the logit of a score of 0 or 1 finite
 
 @dataclass(frozen=True, kw_only=True)
 class PlattScaler:
-    """probability = sigmoid(slope · logit + intercept); the slope is positive, so the ranking never changes."""
+    """sigmoid(slope · logit + intercept); the slope is positive, so the ranking never changes."""
 
     slope: float
     intercept: float

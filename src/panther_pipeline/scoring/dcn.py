@@ -1,16 +1,18 @@
 """DCN-v2 over periodic embeddings of numbers, joined with the sequence embedding.
 
-Different here: every number passes a periodic-linear-ReLU embedding of its own before features are crossed, so that
-a threshold ("amount above 220") costs one layer; and the input statistics and the calibration are buffers of the
-network, so that one file holds all that turns raw inputs into a probability.
+Different here: every number passes a periodic-linear-ReLU embedding of its own before features are crossed,
+so that a threshold ("amount above 220") costs one layer; and the input statistics and the calibration are
+buffers of the network, so that one file holds all that turns raw inputs into a probability.
 
-Shape letters: R rows, F numbers, K frequencies, W width of one embedded number, D embedding width, X = F·W + D.
+Shape letters: R rows, F numbers, K frequencies, W width of one embedded number, D embedding width, X = F·W +
+D.
 
-Source: Wang et al. 2021, "DCN V2" (arXiv 2008.13535), low-rank cross, parallel structure; Gorishniy et al. 2022, "On
-Embeddings for Numerical Features" (arXiv 2203.05556), PLR.
+Source: Wang et al. 2021, "DCN V2" (arXiv 2008.13535), low-rank cross, parallel structure; Gorishniy et al.
+2022, "On Embeddings for Numerical Features" (arXiv 2203.05556), PLR.
 """
 
 import math
+from itertools import pairwise
 
 import torch
 from pydantic import Field
@@ -36,7 +38,9 @@ class PeriodicEmbedding(nn.Module):
 
     def __init__(self, num_numbers: int, config: NetworkConfig) -> None:
         super().__init__()
-        self.frequency_FK = nn.Parameter(torch.randn(num_numbers, config.num_frequencies) * config.frequency_scale)
+        self.frequency_FK = nn.Parameter(
+            torch.randn(num_numbers, config.num_frequencies) * config.frequency_scale
+        )
         bound = 1 / math.sqrt(2 * config.num_frequencies)
         shape = (num_numbers, 2 * config.num_frequencies, config.number_width)
         self.weight_FKW = nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
@@ -70,9 +74,11 @@ class DeepCrossNetwork(nn.Module):
         super().__init__()
         width = num_numbers * config.number_width + embedding_dim
         self.numbers = PeriodicEmbedding(num_numbers, config)
-        self.cross = nn.ModuleList(CrossLayer(width, config.cross_rank) for _ in range(config.num_cross_layers))
+        self.cross = nn.ModuleList(
+            CrossLayer(width, config.cross_rank) for _ in range(config.num_cross_layers)
+        )
         sizes = [width, *config.deep_widths]
-        layers = [[nn.Linear(a, b), nn.ReLU(), nn.Dropout(config.dropout)] for a, b in zip(sizes, sizes[1:], strict=False)]
+        layers = [[nn.Linear(a, b), nn.ReLU(), nn.Dropout(config.dropout)] for a, b in pairwise(sizes)]
         self.deep = nn.Sequential(*[module for layer in layers for module in layer])
         self.out = nn.Linear(width + sizes[-1], 1)
         self.register_buffer("number_mean_F", torch.zeros(num_numbers))

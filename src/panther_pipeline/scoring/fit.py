@@ -43,12 +43,13 @@ class HeadConfig(Config):
 def fit_fraud_head(task: FraudTask, config: HeadConfig) -> tuple[FraudHead, pl.DataFrame]:
     """Train one head per seed.
 
-    Frauds are rare; rows are neither resampled nor reweighted, so probabilities stay probabilities: the log odds of the
-    fit rows are an offset of the logit, and Platt scaling on the calibration rows corrects what is left.
+    Frauds are rare; rows are neither resampled nor reweighted, so probabilities stay probabilities: the log
+    odds of the fit rows are an offset of the logit, and Platt scaling on the calibration rows corrects what
+    is left.
 
     Returns:
-        The head of the first seed, and the scores of all seeds on calibration and test rows. A task that cannot be
-        fitted gives an untrained head and no scores, with a warning.
+        The head of the first seed, and the scores of all seeds on calibration and test rows. A task that
+        cannot be fitted gives an untrained head and no scores, with a warning.
 
     Raises:
         TrainingError: the loss is not finite.
@@ -78,7 +79,9 @@ def _train(task: FraudTask, config: HeadConfig, seed: int) -> DeepCrossNetwork:
     # Initialisation and dropout draw from torch's global state: give them one of their own and put it back.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = DeepCrossNetwork(len(task.feature_names) + NUM_SURPRISES, task.embeddings_RD.shape[1], config.network)
+        network = DeepCrossNetwork(
+            len(task.feature_names) + NUM_SURPRISES, task.embeddings_RD.shape[1], config.network
+        )
         _set_statistics(network, numbers_RF[fit], embedding_RD[fit], label_R[fit])
         optimizer = torch.optim.AdamW(
             network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
@@ -97,11 +100,15 @@ def _train(task: FraudTask, config: HeadConfig, seed: int) -> DeepCrossNetwork:
     scaler = PlattScaler.fit(logit_R, label_R[calibration].numpy())
     network.platt_slope.fill_(scaler.slope)
     network.platt_intercept.fill_(scaler.intercept)
-    logger.info("%s seed %d: average precision %.3f on the calibration rows", MODEL_NAME, seed, best_precision)
+    logger.info(
+        "%s seed %d: average precision %.3f on the calibration rows", MODEL_NAME, seed, best_precision
+    )
     return network
 
 
-def _set_statistics(network: DeepCrossNetwork, numbers_RF: Tensor, embedding_RD: Tensor, label_R: Tensor) -> None:
+def _set_statistics(
+    network: DeepCrossNetwork, numbers_RF: Tensor, embedding_RD: Tensor, label_R: Tensor
+) -> None:
     """Means and spreads of the fit rows alone; a constant input is only centred."""
     for name, values in (("number", numbers_RF), ("embedding", embedding_RD)):
         suffix = "F" if name == "number" else "D"

@@ -23,10 +23,14 @@ _CHUNK_ROWS = 8192  # bounds memory; a row's score does not depend on its chunk
 
 
 class FraudHead:
-    """A trained network with its input statistics and calibration, or an untrained one for ledgers without labels."""
+    """A trained network with its statistics and calibration; untrained for a ledger without labels."""
 
     def __init__(
-        self, feature_names: list[str], embedding_dim: int, config: NetworkConfig, network: DeepCrossNetwork | None
+        self,
+        feature_names: list[str],
+        embedding_dim: int,
+        config: NetworkConfig,
+        network: DeepCrossNetwork | None,
     ) -> None:
         self.feature_names = feature_names
         self.embedding_dim = embedding_dim
@@ -37,7 +41,9 @@ class FraudHead:
     def is_trained(self) -> bool:
         return self._network is not None
 
-    def score(self, features_RF: np.ndarray, embeddings_RD: np.ndarray, surprises_RS: np.ndarray) -> np.ndarray:
+    def score(
+        self, features_RF: np.ndarray, embeddings_RD: np.ndarray, surprises_RS: np.ndarray
+    ) -> np.ndarray:
         """Calibrated probability of fraud, the same offline and online.
 
         Args:
@@ -65,7 +71,10 @@ class FraudHead:
             )
         numbers_RF = np.hstack([features_RF, surprises_RS]).astype(np.float32, copy=False)
         chunks = range(0, len(numbers_RF), _CHUNK_ROWS)
-        scores = [self._score_chunk(numbers_RF[i : i + _CHUNK_ROWS], embeddings_RD[i : i + _CHUNK_ROWS]) for i in chunks]
+        scores = [
+            self._score_chunk(numbers_RF[i : i + _CHUNK_ROWS], embeddings_RD[i : i + _CHUNK_ROWS])
+            for i in chunks
+        ]
         return np.concatenate(scores) if scores else np.empty(0, dtype=np.float32)
 
     def _score_chunk(self, numbers_RF: np.ndarray, embeddings_RD: np.ndarray) -> np.ndarray:
@@ -98,13 +107,19 @@ class FraudHead:
         try:
             config = NetworkConfig.model_validate(facts["config"])
             names, dim = list(facts["feature_names"]), int(facts["embedding_dim"])
-            network = _load_network(folder / _WEIGHTS, len(names), dim, config) if facts["is_trained"] else None
+            network = (
+                _load_network(folder / _WEIGHTS, len(names), dim, config) if facts["is_trained"] else None
+            )
         except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
-            raise ArtifactError(f"{path} is not a fraud head of this version ({error}). Run finetune again.") from None
+            raise ArtifactError(
+                f"{path} is not a fraud head of this version ({error}). Run finetune again."
+            ) from None
         return cls(names, dim, config, network)
 
 
-def _load_network(file: Path, num_features: int, embedding_dim: int, config: NetworkConfig) -> DeepCrossNetwork:
+def _load_network(
+    file: Path, num_features: int, embedding_dim: int, config: NetworkConfig
+) -> DeepCrossNetwork:
     weights: dict[str, Any] = load_file(file)
     broken = [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]
     if broken:

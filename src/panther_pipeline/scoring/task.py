@@ -1,9 +1,10 @@
 """The fraud task: which events a head is fitted on, calibrated on and judged on, and what it reads of each.
 
-Time runs fit rows → calibration rows → (label delay) → test rows. A row is fitted on only if its label was known when
-the test began, so a 7-day delay leaves a gap of 7 days before the test, as it would in production.
+Time runs fit rows → calibration rows → (label delay) → test rows. A row is fitted on only if its label was
+known when the test began, so a 7-day delay leaves a gap of 7 days before the test, as it would in production.
 
-Shape letters: R rows of the task, F features, D embedding width, S = 3 surprise values, N events of the ledger.
+Shape letters: R rows of the task, F features, D embedding width, S = 3 surprise values, N events of the
+ledger.
 """
 
 import logging
@@ -28,8 +29,12 @@ class FraudTaskConfig(Config):
     """Which labelled events belong to the task."""
 
     fit_start: str | None  # ISO instant; older events are not fitted on (null = from the start of the ledger)
-    calibration_share: float = Field(gt=0, lt=1)  # newest share of the labelled rows: early stopping and calibration
-    exclude_known_compromised_users: bool  # drop test events of users whose fraud was known when the day began
+    calibration_share: float = Field(
+        gt=0, lt=1
+    )  # newest share of the labelled rows: early stopping and calibration
+    exclude_known_compromised_users: (
+        bool  # drop test events of users whose fraud was known when the day began
+    )
 
     @field_validator("fit_start")
     @classmethod
@@ -81,11 +86,12 @@ def assemble_fraud_task(
         splits: instants of train, validation and test.
 
     Returns:
-        The task. A ledger without labels gives a task without rows and one warning, so that a run of all pipelines
-        ends well on it; fitting on it gives an untrained head and no scores.
+        The task. A ledger without labels gives a task without rows and one warning, so that a run of all
+        pipelines ends well on it; fitting on it gives an untrained head and no scores.
 
     Raises:
-        ConfigurationError: features or embeddings do not belong to this ledger or do not cover the rows of the task.
+        ConfigurationError: features or embeddings do not belong to this ledger or do not cover the rows of
+        the task.
     """
     if event_features["event_id"].to_list() != valid_events["event_id"].to_list():
         raise ConfigurationError(
@@ -97,11 +103,15 @@ def assemble_fraud_task(
     chosen = np.flatnonzero(part_N >= 0)
     chosen = chosen[np.argsort(time_N[chosen], kind="stable")]
     if not len(chosen):
-        logger.warning("No labelled event is known before the test: the fraud task is empty and nothing is fitted.")
+        logger.warning(
+            "No labelled event is known before the test: the fraud task is empty and nothing is fitted."
+        )
     embeddings_RD, surprises_RS = _align_embeddings(event_embeddings, chosen)
     names = [name for name in event_features.columns if name != "event_id"]
     return FraudTask(
-        events=valid_events.with_row_index("row").with_columns(pl.col("row").cast(pl.Int64))[chosen].select(_EVENT_COLUMNS),
+        events=valid_events.with_row_index("row")
+        .with_columns(pl.col("row").cast(pl.Int64))[chosen]
+        .select(_EVENT_COLUMNS),
         part_R=part_N[chosen],
         features_RF=event_features[chosen].select(names).to_numpy().astype(np.float32, copy=False),
         embeddings_RD=embeddings_RD,
@@ -118,7 +128,8 @@ def _assign_parts(events: pl.DataFrame, config: FraudTaskConfig, splits: SplitCo
     labelled_N = (events["label"].is_not_null() & events["label_time"].is_not_null()).to_numpy()
     fit_start_us = to_us(parse_instant(config.fit_start)) if config.fit_start else np.iinfo(np.int64).min
     before_N = (split_N != TEST) & (split_N != UNUSED) & (time_us_N >= fit_start_us)
-    # Strictly before, like every window of the features: what becomes known at an instant serves the next one.
+    # Strictly before, like every window of the features: what becomes known at an instant serves the next
+    # one.
     fit_rows = np.flatnonzero(before_N & labelled_N & (known_us_N < splits.valid_end_us))
     part_N = np.full(events.height, -1, dtype=np.int8)
     part_N[fit_rows] = FIT
@@ -128,7 +139,9 @@ def _assign_parts(events: pl.DataFrame, config: FraudTaskConfig, splits: SplitCo
         part_N[fit_rows[time_us_N[fit_rows] >= border_us]] = CALIBRATION
     judged_N = (split_N == TEST) & events["label"].is_not_null().to_numpy()
     if config.exclude_known_compromised_users:
-        judged_N &= ~_is_known_compromised(events, time_us_N, known_us_N, labelled_N & (time_us_N >= fit_start_us))
+        judged_N &= ~_is_known_compromised(
+            events, time_us_N, known_us_N, labelled_N & (time_us_N >= fit_start_us)
+        )
     part_N[judged_N] = JUDGED
     return part_N
 
@@ -138,11 +151,14 @@ def _is_known_compromised(
 ) -> np.ndarray:
     """Whether a fraud of the event's user was known before the event's day began (UTC).
 
-    Source: Fraud-Detection-Handbook, chapter 3, `get_train_test_set`: compromised cards are blocked, not scored.
+    Source: Fraud-Detection-Handbook, chapter 3, `get_train_test_set`: compromised cards are blocked, not
+    scored.
     """
     fraud_N = counts_N & (events["label"].fill_null(0) == 1).to_numpy()
     first_known = (
-        pl.DataFrame({"user_id": events["user_id"].filter(pl.Series(fraud_N)), "known_us": known_us_N[fraud_N]})
+        pl.DataFrame(
+            {"user_id": events["user_id"].filter(pl.Series(fraud_N)), "known_us": known_us_N[fraud_N]}
+        )
         .group_by("user_id")
         .agg(pl.col("known_us").min())
     )
@@ -165,7 +181,9 @@ def _align_embeddings(embeddings: pl.DataFrame, rows_R: np.ndarray) -> tuple[np.
     wanted = embeddings[order[index_R]] if len(rows_R) else embeddings[:0]
     width = embeddings.schema["embedding"].shape[0]
     vectors_RD = wanted["embedding"].to_numpy().reshape(len(rows_R), width)
-    return vectors_RD.astype(np.float32, copy=False), wanted.select(SURPRISE_COLUMNS).to_numpy().astype(np.float32)
+    return vectors_RD.astype(np.float32, copy=False), wanted.select(SURPRISE_COLUMNS).to_numpy().astype(
+        np.float32
+    )
 
 
 def _microseconds(times_N: pl.Series) -> np.ndarray:

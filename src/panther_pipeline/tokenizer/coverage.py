@@ -31,7 +31,7 @@ def tabulate_vocabulary(tokenizer: Tokenizer) -> pl.DataFrame:
     return pl.DataFrame(
         {
             "id": np.arange(len(counts_V)),
-            "token": tokenizer.names,
+            "token": tokenizer.token_names,
             "count": counts_V,
             "share": counts_V / total,
             "cumulative_coverage": covered_V / total,

@@ -173,7 +173,8 @@ def _log_edges(ordered: np.ndarray, num_bins: int) -> list:
     if not len(positive):
         return []
     low, high = positive[len(positive) // 100], positive[len(positive) - 1 - len(positive) // 100]
-    edges = np.geomspace(float(low), float(high), num_bins - 1)
+    with np.errstate(over="ignore"):  # the largest float may round to infinity, which is dropped later
+        edges = np.geomspace(float(low), float(high), num_bins - 1)
     return [round(edge) for edge in edges.tolist()] if ordered.dtype.kind == "i" else edges.tolist()
 
 

@@ -137,8 +137,13 @@ class Tokenizer:
             )
         return [int(edge) for edge in edges]
 
-    @cached_property
+    @property
     def names(self) -> list[str]:
+        """The same as `token_names`."""
+        return self.token_names
+
+    @cached_property
+    def token_names(self) -> list[str]:
         """Readable name of each token id."""
         return ["[PAD]", "[UNK]", *(token.name for token in self._content.tokens)]
 

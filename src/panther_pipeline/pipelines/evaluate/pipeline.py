@@ -60,7 +60,12 @@ def create_pipeline(**kwargs) -> Pipeline:
                 outputs="prototype_weights",
                 name="explain_prototypes",
             ),
-            Node(plot_prototypes, inputs="prototype_weights", outputs="prototype_plot", name="plot_prototypes"),
+            Node(
+                plot_prototypes,
+                inputs="prototype_weights",
+                outputs="prototype_plot",
+                name="plot_prototypes",
+            ),
             Node(
                 plot_user_map,
                 inputs=["user_embeddings", "params:evaluation.user_map.seed"],
@@ -73,7 +78,12 @@ def create_pipeline(**kwargs) -> Pipeline:
                 outputs=["precision_recall_plot", "calibration_plot"],
                 name="plot_fraud",
             ),
-            Node(describe_run, inputs=["token_sequences", "backbone"], outputs="run_facts", name="describe_run"),
+            Node(
+                describe_run,
+                inputs=["token_sequences", "backbone"],
+                outputs="run_facts",
+                name="describe_run",
+            ),
             Node(
                 write_model_card,
                 inputs={

@@ -45,6 +45,11 @@ def create_pipeline(**kwargs) -> Pipeline:
                 outputs="tree_scores",
                 name="fit_tree_baselines",
             ),
-            Node(collect_scores, inputs=["tree_scores", "head_scores"], outputs="fraud_scores", name="collect_scores"),
+            Node(
+                collect_scores,
+                inputs=["tree_scores", "head_scores"],
+                outputs="fraud_scores",
+                name="collect_scores",
+            ),
         ]
     )

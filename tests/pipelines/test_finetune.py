@@ -1,0 +1,107 @@
+"""The `finetune` pipeline on an in-memory catalog, and the parameters that ship."""
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from kedro.config import OmegaConfigLoader
+from kedro.io import DataCatalog, MemoryDataset
+from kedro.runner import SequentialRunner
+
+from panther_pipeline.features.config import FeatureConfig
+from panther_pipeline.ledger.splits import SplitConfig
+from panther_pipeline.pipelines.finetune import create_pipeline
+from panther_pipeline.scoring.fit import HeadConfig
+from panther_pipeline.scoring.task import FraudTaskConfig
+from panther_pipeline.scoring.trees import TreeConfig
+from panther_pipeline.settings import CONFIG_LOADER_ARGS
+
+OUTPUTS = {"event_features", "fraud_head", "fraud_scores"}
+BLOCKS = {"features": FeatureConfig, "task": FraudTaskConfig, "head": HeadConfig, "trees": TreeConfig}
+SPLITS = SplitConfig(
+    train_end="2024-01-16", valid_end="2024-01-24", test_end=None, embargo_days=0.0, held_out_user_share=0.0
+)
+
+
+def read_blocks(project_root, env: str) -> dict:
+    parameters = OmegaConfigLoader(str(project_root / "conf"), env=env, **CONFIG_LOADER_ARGS)["parameters"]
+    return {name: block(**parameters["finetuning"][name]) for name, block in BLOCKS.items()}
+
+
+@pytest.fixture
+def valid_events() -> pl.DataFrame:
+    rng = np.random.default_rng(0)
+    num = 1200
+    label = (rng.random(num) < 0.1).astype(np.int8)
+    minutes = rng.integers(0, 30 * 1440, num)
+    times = pl.Series([datetime(2024, 1, 1, tzinfo=UTC) + timedelta(minutes=int(m)) for m in minutes])
+    return pl.DataFrame(
+        {
+            "user_id": [f"u{i:02d}" for i in rng.integers(0, 50, num)],
+            "event_id": [f"e{i}" for i in range(num)],
+            "event_time": times.cast(pl.Datetime("us", "UTC")),
+            "amount_cents": (3000 + 1500.0 * label + rng.normal(0, 300, num)).astype(np.int64),
+            "counterparty": [f"m{i}" for i in rng.integers(0, 20, num)],
+            "label": label,
+            "label_time": times.cast(pl.Datetime("us", "UTC")) + timedelta(days=3),
+        }
+    ).sort("user_id", "event_time")
+
+
+def run_pipeline(project_root, valid_events: pl.DataFrame) -> DataCatalog:
+    torch.set_num_threads(1)
+    blocks = read_blocks(project_root, "base")
+    blocks["head"] = blocks["head"].model_copy(update={"seeds": [0], "max_epochs": 2})
+    blocks["trees"] = blocks["trees"].model_copy(update={"seeds": [0], "num_rounds": 10})
+    count = valid_events.height
+    embeddings = pl.DataFrame(
+        {
+            "row": np.arange(count),
+            "embedding": pl.Series(np.zeros((count, 4), dtype=np.float32), dtype=pl.Array(pl.Float32, 4)),
+            **dict.fromkeys(("surprise", "surprise_z", "cosine"), np.zeros(count, dtype=np.float32)),
+        }
+    )
+    inputs = {
+        "valid_events": valid_events,
+        "event_embeddings": embeddings,
+        "params:ledger.splits": SPLITS,
+        **{f"params:finetuning.{name}": block for name, block in blocks.items()},
+    }
+    pipeline = create_pipeline()
+    assert pipeline.inputs() == set(inputs)
+    catalog = DataCatalog({name: MemoryDataset(value, copy_mode="assign") for name, value in inputs.items()})
+    for name in pipeline.all_outputs():
+        catalog[name] = MemoryDataset(copy_mode="assign")
+    SequentialRunner().run(pipeline, catalog)
+    return catalog
+
+
+def test_finetune_makes_all_its_outputs(project_root, valid_events):
+    assert create_pipeline().all_outputs() >= OUTPUTS
+    catalog = run_pipeline(project_root, valid_events)
+    scores = catalog.load("fraud_scores")
+    assert set(scores["model"]) == {"trees_features", "trees_embeddings", "trees_both", "panther_head"}
+    assert scores["score"].is_between(0, 1).all()
+    assert catalog.load("fraud_head").is_trained
+
+
+def test_finetune_ends_well_on_a_ledger_without_labels(project_root, valid_events):
+    bare = valid_events.with_columns(
+        label=pl.lit(None, pl.Int8), label_time=pl.lit(None, pl.Datetime("us", "UTC"))
+    )
+    catalog = run_pipeline(project_root, bare)
+    assert catalog.load("fraud_scores").is_empty()
+    assert not catalog.load("fraud_head").is_trained
+
+
+@pytest.mark.parametrize("env", ["base", "handbook"])
+def test_shipped_finetuning_parameters_are_valid(project_root, env):
+    assert read_blocks(project_root, env)
+
+
+def test_handbook_follows_the_published_protocol(project_root):
+    task = read_blocks(project_root, "handbook")["task"]
+    assert task.fit_start == "2018-07-25"
+    assert task.exclude_known_compromised_users
