@@ -1,6 +1,9 @@
 """What all tests share."""
 
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,3 +26,28 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"public ledgers are not at {folder}; set PANTHER_SHARED_DATA to their folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def finished_project(tmp_path_factory) -> Path:
+    """A copy of the project in which `kedro run --env=test` has run: every stage, on a small simulated ledger."""
+    folder = tmp_path_factory.mktemp("project")
+    shutil.copytree(PROJECT_ROOT / "conf", folder / "conf", ignore=shutil.ignore_patterns("local"))
+    (folder / "conf" / "local").mkdir()
+    shutil.copy(PROJECT_ROOT / "pyproject.toml", folder)
+    shutil.copytree(PROJECT_ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    run_kedro(folder, "run", "--env=test")
+    return folder
+
+
+def run_kedro(folder: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:
+    """The command line as a user types it, in `folder`."""
+    command = [sys.executable, "-m", "kedro", *arguments]
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600, check=False)
+    assert not check or result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+    return result
+
+
+@pytest.fixture(scope="session")
+def kedro_command():
+    return run_kedro

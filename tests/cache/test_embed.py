@@ -14,6 +14,9 @@ from panther_pipeline.cache.embed import (
     standardise_by_past,
 )
 
+from .conftest import VOCAB_SIZE
+
+COUNTS = np.arange(VOCAB_SIZE)
 DAY_US = 86_400_000_000
 
 
@@ -61,25 +64,25 @@ def test_embedding_ignores_the_event_and_all_after_it(backbone, sequences, refre
         return table.filter(pl.col("row") <= last).select("row", "embedding", "history_length")
 
     before, after = (
-        embed_events(backbone, s, measure_surprises(backbone, s, 4), config(refresh)) for s in (sequences, changed)
+        embed_events(backbone, s, measure_surprises(backbone, s, COUNTS, 4), config(refresh)) for s in (sequences, changed)
     )
     assert until(before, row).equals(until(after, row))
     assert not before.equals(after)
 
 
 def test_surprise_is_minus_log_probability(backbone, sequences):
-    surprises = measure_surprises(backbone, sequences, 4)["surprise"].to_numpy()
+    surprises = measure_surprises(backbone, sequences, COUNTS, 4)["surprise"].to_numpy()
     assert (surprises > 0).all()
     assert np.isfinite(surprises).all()
 
 
 def test_event_without_history_has_zero_embedding(backbone, sequences):
-    table = embed_events(backbone, sequences, measure_surprises(backbone, sequences, 4), config())
+    table = embed_events(backbone, sequences, measure_surprises(backbone, sequences, COUNTS, 4), config())
     first = table.filter(pl.col("history_length") == 0)
     assert first["row"].to_list() == [0, 1, 6, 22, 39]
     assert (first["embedding"].to_numpy() == 0).all()
 
 
 def test_since_limits_the_window(backbone, sequences):
-    surprises = measure_surprises(backbone, sequences, 4)
+    surprises = measure_surprises(backbone, sequences, COUNTS, 4)
     assert embed_events(backbone, sequences, surprises, config(since="2100-01-01")).height == 0

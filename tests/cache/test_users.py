@@ -10,6 +10,8 @@ from panther_pipeline.errors import ArtifactError
 
 from .conftest import VOCAB_SIZE
 
+COUNTS = np.arange(VOCAB_SIZE)
+
 
 class Names:
     """Stands in for the tokenizer, of which only names and digest are read."""
@@ -21,7 +23,7 @@ class Names:
 @pytest.fixture
 def cache(backbone, sequences):
     config = UserEmbeddingConfig(as_of=None, num_recent_events=6, num_next_transactions=3, batch_size=4)
-    return embed_users(backbone, sequences, measure_surprises(backbone, sequences, 4), Names, config)
+    return embed_users(backbone, sequences, measure_surprises(backbone, sequences, COUNTS, 4), Names, config)
 
 
 def test_store_answers_for_users_with_events_only(cache, sequences):
@@ -50,7 +52,7 @@ def test_next_transactions_are_sorted_probabilities(cache):
 def test_as_of_instant_hides_later_events(backbone, sequences):
     instant = "2023-11-17"
     config = UserEmbeddingConfig(as_of=instant, num_recent_events=6, num_next_transactions=3, batch_size=4)
-    cache = embed_users(backbone, sequences, measure_surprises(backbone, sequences, 4), Names, config)
+    cache = embed_users(backbone, sequences, measure_surprises(backbone, sequences, COUNTS, 4), Names, config)
     as_of_us = cache.online_store.facts["as_of_us"]
     assert (cache.online_store.arrays["recent_times_us_UR"] < as_of_us).all()
     assert 0 < cache.online_store.arrays["num_events"].sum() < sequences.num_events

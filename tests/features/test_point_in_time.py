@@ -36,8 +36,9 @@ def look_up(events: list[dict], e: dict, config: FeatureConfig) -> dict[str, flo
     pair = [o for o in mine if e["counterparty"] is not None and o["counterparty"] == e["counterparty"]]
     angle = 2 * math.pi * (t.hour + t.minute / 60) / 24
     row = {
-        "amount": amount, "log_amount": signed_log(amount), "hour_sin": math.sin(angle), "hour_cos": math.cos(angle),
-        "weekday": t.weekday(), "is_night": t.hour >= 22 or t.hour < 6, "is_weekend": t.weekday() >= 5,
+        "amount": amount, "log_amount": signed_log(amount), "hour_sin": math.sin(angle),
+        "hour_cos": math.cos(angle), "weekday": t.weekday(),
+        "is_night": t.hour >= 22 or t.hour < 6, "is_weekend": t.weekday() >= 5,
         "user_log_s_since_last": log_since(t, mine), "pair_log_s_since_last": log_since(t, pair),
         "is_new_counterparty": e["counterparty"] is not None and not pair,
         "user_num_counterparties": len({o["counterparty"] for o in mine} - {None}),

@@ -8,8 +8,8 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 from panther_pipeline.errors import ConfigurationError
+from panther_pipeline.metrics.config import BootstrapConfig
 from panther_pipeline.metrics.fraud import card_precision, measure_fraud_scores
-from panther_pipeline.metrics.next_transaction import BootstrapConfig
 from panther_pipeline.metrics.records import FIELDS, find_value
 
 CONFIG = BootstrapConfig(num_resamples=100, seed=0)

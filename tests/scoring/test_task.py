@@ -121,8 +121,9 @@ def test_handbook_protocol_gives_the_published_rows(shared_data):
     source = pl.read_parquet(path)
     time = pl.col("TX_DATETIME").cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
     events = source.select(
-        user_id=pl.col("CUSTOMER_ID").cast(pl.String), event_id=pl.col("TRANSACTION_ID").cast(pl.String), event_time=time,
-        amount_cents=(pl.col("TX_AMOUNT") * 100).round().cast(pl.Int64), counterparty=pl.col("TERMINAL_ID").cast(pl.String),
+        user_id=pl.col("CUSTOMER_ID").cast(pl.String), event_id=pl.col("TRANSACTION_ID").cast(pl.String),
+        event_time=time, amount_cents=(pl.col("TX_AMOUNT") * 100).round().cast(pl.Int64),
+        counterparty=pl.col("TERMINAL_ID").cast(pl.String),
         label=pl.col("TX_FRAUD").cast(pl.Int8), label_time=time + timedelta(days=7),
     ).sort("user_id", "event_time")  # fmt: skip
     splits = SplitConfig(

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from panther_pipeline.cache.states import iter_state_chunks, token_vectors
 from panther_pipeline.config import Config
-from panther_pipeline.ledger.splits import TRAIN, UNUSED, parse_instant, to_us
+from panther_pipeline.ledger.splits import UNUSED, parse_instant, to_us
 from panther_pipeline.model.backbone import Backbone
 from panther_pipeline.tokenizer.sequences import TokenSequences
 
@@ -65,8 +65,16 @@ def as_of_rows(sequences: TokenSequences, refresh: str) -> np.ndarray:
     return np.where(last_N >= first_N, last_N, -1)
 
 
-def measure_surprises(backbone: Backbone, sequences: TokenSequences, batch_size: int) -> pl.DataFrame:
+def measure_surprises(
+    backbone: Backbone, sequences: TokenSequences, counts_V: np.ndarray, batch_size: int
+) -> pl.DataFrame:
     """Score every event against what the model expected one event earlier.
+
+    Args:
+        backbone: the pretrained model.
+        sequences: all histories.
+        counts_V: int64, how often each token was seen in training, from the tokenizer: expected of a first event.
+        batch_size: windows per forward pass.
 
     Returns:
         One row per event: surprise (float32, -log p of its token in nats; for a user's first event p is the token's
@@ -80,7 +88,7 @@ def measure_surprises(backbone: Backbone, sequences: TokenSequences, batch_size:
     cosine_N = np.zeros(num, dtype=np.float32)
     is_first_N = np.zeros(num, dtype=bool)
     is_first_N[sequences.offsets_U1[:-1][np.diff(sequences.offsets_U1) > 0]] = True
-    surprise_N[is_first_N] = -_log_token_share(sequences)[sequences.token_ids_N[is_first_N]]
+    surprise_N[is_first_N] = -_log_share(counts_V)[sequences.token_ids_N[is_first_N]]
     before = np.flatnonzero(~is_first_N) - 1
     token_ids = torch.from_numpy(np.asarray(sequences.token_ids_N, dtype=np.int64))
     table_VD = token_vectors(backbone)
@@ -164,6 +172,6 @@ def embed_events(
     )
 
 
-def _log_token_share(sequences: TokenSequences) -> np.ndarray:
-    counts = np.bincount(sequences.token_ids_N[sequences.split_N == TRAIN], minlength=sequences.vocab_size) + 1.0
-    return np.log(counts / counts.sum()).astype(np.float32)
+def _log_share(counts_V: np.ndarray) -> np.ndarray:
+    # One more of each, so that a token never seen in training is improbable, not impossible.
+    return np.log((counts_V + 1.0) / (counts_V + 1.0).sum()).astype(np.float32)

@@ -161,13 +161,11 @@ def _total(sums_B: np.ndarray) -> float:
 
 
 def _gained(spent_B: np.ndarray, gained_B: np.ndarray, share: float) -> float:
-    """The share of all gain that `share` of all spending buys, blocks taken in fractions; NaN without gain."""
+    """The share of all gain that `share` of all spending buys, blocks in fractions; NaN without gain."""
     if _total(spent_B) <= 0 or _total(gained_B) <= 0:
         return float("nan")
     budget = share * spent_B[-1]
-    block = int(
-        np.searchsorted(spent_B, budget, side="right")
-    )  # the first one it does not cover
+    block = int(np.searchsorted(spent_B, budget, side="right"))  # the first one not covered
     if block == len(spent_B):
         return 1.0
     spent, gained = (spent_B[block - 1], gained_B[block - 1]) if block else (0.0, 0.0)

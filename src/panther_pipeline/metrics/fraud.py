@@ -4,7 +4,7 @@ Shape letters: R rows, U users, S resamples, K seeds.
 """
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -13,12 +13,9 @@ from tqdm import tqdm
 from panther_pipeline.errors import ConfigurationError
 from panther_pipeline.metrics import curves
 from panther_pipeline.metrics.bootstrap import draw_user_weights, percentile_interval
+from panther_pipeline.metrics.config import BootstrapConfig
 from panther_pipeline.metrics.curves import Metric, RankedRows
 from panther_pipeline.metrics.records import make_record
-
-if TYPE_CHECKING:
-    # For the type alone: at run time it would pull the backbone into a module of pure numbers.
-    from panther_pipeline.metrics.next_transaction import BootstrapConfig
 
 TASK, SPLIT = "fraud", "test"
 CARDS_PER_DAY = 100  # as the Handbook's card precision@100
@@ -44,7 +41,7 @@ COMPARISONS = [
 COMPARED_METRICS = ["average_precision", "roc_auc"]
 
 
-def measure_fraud_scores(fraud_scores: pl.DataFrame, config: "BootstrapConfig") -> list[dict[str, Any]]:
+def measure_fraud_scores(fraud_scores: pl.DataFrame, config: BootstrapConfig) -> list[dict[str, Any]]:
     """Metrics of every model on the test rows.
 
     Args:
@@ -90,7 +87,7 @@ def measure_fraud_scores(fraud_scores: pl.DataFrame, config: "BootstrapConfig") 
 
 
 def _measure(
-    tables: dict[tuple[str, int], pl.DataFrame], user_ids_R: pl.Series, config: "BootstrapConfig"
+    tables: dict[tuple[str, int], pl.DataFrame], user_ids_R: pl.Series, config: BootstrapConfig
 ) -> tuple[dict[tuple[str, str], float], dict[tuple[str, str], np.ndarray]]:
     """Value and resampled values (S,) of each (model, metric): means over seeds, differences included."""
     user_ix_R = user_ids_R.rank("dense").to_numpy().astype(np.int64) - 1

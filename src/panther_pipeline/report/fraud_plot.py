@@ -73,8 +73,8 @@ def plot_calibration(fraud_scores: pl.DataFrame) -> go.Figure:
     figure.add_scatter(
         x=[smallest, 1], y=[smallest, 1], mode="lines", line=line, name="perfect", hoverinfo="skip"
     )
-    figure.update_xaxes(title="predicted probability", type="log", dtick=1)
-    figure.update_yaxes(title="observed share", type="log", dtick=1)
+    figure.update_xaxes(title="predicted probability", type="log", dtick=1, exponentformat="power")
+    figure.update_yaxes(title="observed share", type="log", dtick=1, exponentformat="power")
     return figure.update_layout(
         height=420, template="plotly_white", margin={"t": 20, "r": 10}, legend={"orientation": "h", "y": -0.2}
     )

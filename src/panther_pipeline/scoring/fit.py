@@ -132,8 +132,8 @@ def _run_epoch(
         loss = binary_cross_entropy_with_logits(logit, label_R[batch])
         if not torch.isfinite(loss):
             raise TrainingError(
-                f"The loss of {MODEL_NAME} is {loss.item()}: lower finetuning.head.learning_rate, or look for values "
-                "that are not finite in event_embeddings."
+                f"The loss of {MODEL_NAME} is {loss.item()}: lower finetuning.head.learning_rate, or look "
+                "for values that are not finite in event_embeddings."
             )
         optimizer.zero_grad()
         loss.backward()

@@ -95,8 +95,8 @@ def assemble_fraud_task(
     """
     if event_features["event_id"].to_list() != valid_events["event_id"].to_list():
         raise ConfigurationError(
-            f"event_features ({event_features.height} rows) do not belong to valid_events ({valid_events.height} "
-            "rows): run the finetune pipeline from compute_features."
+            f"event_features ({event_features.height} rows) do not belong to valid_events "
+            f"({valid_events.height} rows): run the finetune pipeline from compute_features."
         )
     part_N = _assign_parts(valid_events, config, splits)
     time_N = valid_events["event_time"].to_numpy()
@@ -176,7 +176,8 @@ def _align_embeddings(embeddings: pl.DataFrame, rows_R: np.ndarray) -> tuple[np.
     if not found_R.all():
         raise ConfigurationError(
             f"event_embeddings lack {int((~found_R).sum())} of the {len(rows_R)} rows of the fraud task. Set "
-            "embedding.events.since at or before finetuning.task.fit_start (null = all), then run the embed pipeline."
+            "embedding.events.since at or before finetuning.task.fit_start (null = all), then run "
+            "the embed pipeline."
         )
     wanted = embeddings[order[index_R]] if len(rows_R) else embeddings[:0]
     width = embeddings.schema["embedding"].shape[0]

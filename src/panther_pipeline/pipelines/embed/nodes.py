@@ -10,9 +10,11 @@ from panther_pipeline.tokenizer.sequences import TokenSequences
 from panther_pipeline.tokenizer.tokenizer import Tokenizer
 
 
-def measure_surprises(backbone: Backbone, token_sequences: TokenSequences, batch_size: int) -> pl.DataFrame:
+def measure_surprises(
+    backbone: Backbone, token_sequences: TokenSequences, tokenizer: Tokenizer, batch_size: int
+) -> pl.DataFrame:
     """How unexpected every event was, given the events before it."""
-    return embed.measure_surprises(backbone, token_sequences, batch_size)
+    return embed.measure_surprises(backbone, token_sequences, tokenizer.vocabulary.counts_V, batch_size)
 
 
 def embed_labelled_events(

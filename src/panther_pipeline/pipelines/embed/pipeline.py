@@ -16,7 +16,7 @@ def create_pipeline(**kwargs) -> Pipeline:
         [
             Node(
                 measure_surprises,
-                inputs=["backbone", "token_sequences", "params:embedding.batch_size"],
+                inputs=["backbone", "token_sequences", "tokenizer", "params:embedding.batch_size"],
                 outputs="event_surprises",
                 name="measure_surprises",
             ),
