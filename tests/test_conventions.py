@@ -58,7 +58,7 @@ def test_every_entry_has_a_layer_and_lies_in_its_folder(catalog):
     for name, entry in catalog.items():
         layer = entry["metadata"]["kedro-viz"]["layer"]
         assert layer in LAYERS, name
-        if "filepath" in entry:
+        if "filepath" in entry and layer != "01_raw":
             assert entry["filepath"].startswith(f"data/{layer}/simulated/"), name
 
 
@@ -71,7 +71,7 @@ def test_every_environment_keeps_to_its_own_folder(project_root):
         ledgers[ledger] = env
         for name, entry in config["catalog"].items():
             path = entry.get("filepath", "")
-            assert path.startswith("data/01_raw/") or f"/{ledger}/" in path or not path, name
+            assert path.startswith("data/01_raw/") or f"/{ledger}/" in path or path in ("", "."), name
     assert "simulated" not in ledgers
 
 

@@ -89,7 +89,15 @@ def test_damaged_file_is_refused_by_name(tmp_path, damage):
 
 @pytest.mark.parametrize(
     "manifest",
-    ["", "[]", "{}", '{"generation": "../x", "files": {}}', '{"generation": "g", "files": {"../../secret": "0"}}'],
+    [
+        "",
+        "[]",
+        "{}",
+        '{"generation": "g", "files": ["a"], "facts": {}}',
+        '{"generation": "g", "files": {}}',
+        '{"generation": "../x", "files": {}, "facts": {}}',
+        '{"generation": "g", "files": {"../../secret": "0"}, "facts": {}}',
+    ],
 )
 def test_hostile_manifest_is_refused(tmp_path, manifest):
     path = tmp_path / "artifact"

@@ -125,12 +125,17 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     try:
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ArtifactError(f"{path} holds no artifact: {MANIFEST} is missing. Run the pipeline that makes it.") from None
+        raise ArtifactError(
+            f"{path} holds no artifact: {MANIFEST} is missing. Run the pipeline that makes it."
+        ) from None
     except ValueError as error:
         raise ArtifactError(f"{path / MANIFEST} is damaged ({error}). Run its pipeline again.") from None
-    names = [manifest.get("generation"), *manifest.get("files", {})] if isinstance(manifest, dict) else [None]
-    if any(not isinstance(name, str) or Path(name).name != name or name.startswith(".") for name in names):
-        raise ArtifactError(f"{path / MANIFEST} is damaged: it names files outside its folder.")
+    files = manifest.get("files") if isinstance(manifest, dict) else None
+    if not isinstance(files, dict) or not isinstance(manifest.get("facts"), dict):
+        raise ArtifactError(f"{path / MANIFEST} is damaged: it has no files and facts. Run its pipeline again.")
+    for name in (manifest.get("generation"), *files):
+        if not isinstance(name, str) or Path(name).name != name or name.startswith("."):
+            raise ArtifactError(f"{path / MANIFEST} is damaged: it names files outside its folder.")
     return manifest
 
 

@@ -14,9 +14,7 @@ from panther_pipeline.tokenizer.sequences import TokenSequences
 VOCAB = 9
 
 
-def make_sequences(
-    seed: int, num_users: int = 12, longest: int = 30, vocab_size: int = VOCAB
-) -> TokenSequences:
+def make_sequences(seed: int, num_users: int = 12, longest: int = 30, vocab_size: int = VOCAB) -> TokenSequences:
     """Random histories with empty and cold users; few tokens, so that ties are the rule."""
     rng = np.random.default_rng(seed)
     lengths = rng.integers(0, longest, num_users)
@@ -65,9 +63,7 @@ def naive_order(name: str, sequences: TokenSequences, row: int) -> list[int]:
                 both = sequences.split_N[i] == TRAIN == sequences.split_N[i - 1]
                 if both and sequences.token_ids_N[i - 1] == past[-1]:
                     scores[int(sequences.token_ids_N[i])] += 1
-    return sorted(
-        range(2, sequences.vocab_size), key=lambda token: (-scores[token], -popularity[token], token)
-    )
+    return sorted(range(2, sequences.vocab_size), key=lambda token: (-scores[token], -popularity[token], token))
 
 
 @pytest.mark.parametrize("name", BASELINES)
@@ -87,8 +83,7 @@ def test_baseline_ranks_follow_the_order_of_the_rows_asked_for(name):
     rows = targets_of(sequences)
     shuffled = np.random.default_rng(0).permutation(len(rows))
     assert (
-        rank_with_baselines(sequences, rows[shuffled])[name]
-        == rank_with_baselines(sequences, rows)[name][shuffled]
+        rank_with_baselines(sequences, rows[shuffled])[name] == rank_with_baselines(sequences, rows)[name][shuffled]
     ).all()
 
 

@@ -64,7 +64,8 @@ def test_embedding_ignores_the_event_and_all_after_it(backbone, sequences, refre
         return table.filter(pl.col("row") <= last).select("row", "embedding", "history_length")
 
     before, after = (
-        embed_events(backbone, s, measure_surprises(backbone, s, COUNTS, 4), config(refresh)) for s in (sequences, changed)
+        embed_events(backbone, s, measure_surprises(backbone, s, COUNTS, 4), config(refresh))
+        for s in (sequences, changed)
     )
     assert until(before, row).equals(until(after, row))
     assert not before.equals(after)

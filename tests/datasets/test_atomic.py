@@ -8,7 +8,14 @@ import polars as pl
 import pytest
 from kedro.io import DatasetError
 
-from panther_pipeline.datasets import ArtifactDataset, EmptyTableDataset, HTMLDataset, JSONDataset, PlotDataset, TableDataset
+from panther_pipeline.datasets import (
+    ArtifactDataset,
+    EmptyTableDataset,
+    HTMLDataset,
+    JSONDataset,
+    PlotDataset,
+    TableDataset,
+)
 
 CASES = {
     TableDataset: ("t.parquet", pl.DataFrame({"a": [1, 2]})),

@@ -53,17 +53,11 @@ def look_up(events: list[dict], e: dict, config: FeatureConfig) -> dict[str, flo
         row[f"amount_vs_mean_{days}d"] = signed_log(amount) - signed_log(mean) if window else 0
         z = (amount - mean) / (std + 0.01)
         row[f"amount_z_{days}d"] = min(max(z, -20), 20) if len(window) > 1 else 0
-        row[f"counterparty_count_{days}d"] = sum(
-            t - timedelta(days=days) <= o["event_time"] < t for o in theirs
-        )
+        row[f"counterparty_count_{days}d"] = sum(t - timedelta(days=days) <= o["event_time"] < t for o in theirs)
     everyone = {"user": [o for o in events if o["user_id"] == e["user_id"]], "counterparty": theirs}
     for who, group in everyone.items():
         for days in config.risk_windows_days:
-            labels = [
-                o["label"]
-                for o in group
-                if o["label_time"] and t - timedelta(days=days) <= o["label_time"] < t
-            ]
+            labels = [o["label"] for o in group if o["label_time"] and t - timedelta(days=days) <= o["label_time"] < t]
             row[f"{who}_known_count_{days}d"] = len(labels)
             row[f"{who}_known_frauds_{days}d"] = sum(labels)
             row[f"{who}_known_fraud_share_{days}d"] = sum(labels) / max(len(labels), 1)
@@ -85,9 +79,7 @@ def test_features_equal_brute_force(seed):
 
 
 @settings(max_examples=60, deadline=None)
-@given(
-    seed=st.integers(0, 10_000), at=st.integers(0, 59), harm=st.sampled_from(["delete", "change", "relabel"])
-)
+@given(seed=st.integers(0, 10_000), at=st.integers(0, 59), harm=st.sampled_from(["delete", "change", "relabel"]))
 def test_features_before_ignore_what_comes_later(seed, at, harm):
     events = make_ledger(seed)
     instant = events["event_time"][at]
@@ -106,9 +98,7 @@ def test_features_before_ignore_what_comes_later(seed, at, harm):
             label=pl.when(pl.col("label_time") < instant).then("label").otherwise(1 - pl.col("label"))
         )
     ids = events.filter(before)["event_id"]
-    old, new = (
-        compute_features(e, CONFIG).filter(pl.col("event_id").is_in(ids.implode())) for e in (events, mutated)
-    )
+    old, new = (compute_features(e, CONFIG).filter(pl.col("event_id").is_in(ids.implode())) for e in (events, mutated))
     assert old.equals(new)
 
 

@@ -33,9 +33,7 @@ def test_sum_of_squares_is_exact_for_the_largest_amount():
     cents = np.full(1000, LARGEST_SQUARED_CENTS)
     high, low = split_square(cents)
     assert int(high.sum()) * 2**32 + int(low.sum()) == 1000 * LARGEST_SQUARED_CENTS**2
-    assert join_square(high.sum(keepdims=True), low.sum(keepdims=True))[0] == float(
-        1000 * LARGEST_SQUARED_CENTS**2
-    )
+    assert join_square(high.sum(keepdims=True), low.sum(keepdims=True))[0] == float(1000 * LARGEST_SQUARED_CENTS**2)
 
 
 def test_larger_amounts_are_clipped_before_squaring():

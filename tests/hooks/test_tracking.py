@@ -8,6 +8,7 @@ import textwrap
 import mlflow
 import pytest
 from mlflow.utils.validation import _validate_metric_name
+from pydantic import Field
 
 from panther_pipeline.config import Config
 from panther_pipeline.hooks.tracking import TrackingHook, flatten, metric_name
@@ -19,7 +20,7 @@ class Inner(Config):
 
 class Block(Config):
     inner: Inner = Inner()
-    names: list[str] = ["a"]
+    names: list[str] = Field(default=["a"])
 
 
 def test_typed_parameters_are_logged_key_by_key():

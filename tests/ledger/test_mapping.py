@@ -64,8 +64,7 @@ def test_lazy_tables_are_read_too(make_schema, make_rows):
 
 def test_tables_of_several_chunks_are_read_alike(make_schema, make_rows):
     parts = [
-        make_rows({"id": str(i), "when": w, "amount": a})
-        for i, (w, a) in enumerate([("2024-03-01", "1"), ("x", "y")])
+        make_rows({"id": str(i), "when": w, "amount": a}) for i, (w, a) in enumerate([("2024-03-01", "1"), ("x", "y")])
     ]
     chunked = pl.concat(parts, rechunk=False)
     assert chunked.n_chunks() == 2
@@ -117,9 +116,7 @@ def test_float_user_ids_are_refused_with_the_key(make_schema, make_rows):
 
 def test_first_problem_of_a_row_is_shown_masked(make_schema, make_rows):
     card = "4111 1111 1111 1111"
-    raw = make_rows(
-        {}, {"when": "x", "amount": "y", "fraud": "z"}, {"amount": card, "fraud": "z"}, {"fraud": "z" * 90}
-    )
+    raw = make_rows({}, {"when": "x", "amount": "y", "fraud": "z"}, {"amount": card, "fraud": "z"}, {"fraud": "z" * 90})
     found = map_events(raw, make_schema()).select("problem", "problem_column", "problem_value").rows()
     assert found == [
         (None, None, None),
@@ -137,9 +134,7 @@ def test_tie_breaks_are_numbers_where_all_are(make_schema, make_rows):
 
 
 def test_profiles_are_sorted_text_with_missing_marked(make_schema):
-    raw = pl.DataFrame(
-        {"who": ["b", "a", "a", None], "region": [" north", "", "", "x"], "leak": [1, 1, 1, 1]}
-    )
+    raw = pl.DataFrame({"who": ["b", "a", "a", None], "region": [" north", "", "", "x"], "leak": [1, 1, 1, 1]})
     profiles = map_profiles(raw, make_schema())
     assert profiles.to_dicts() == [
         {"user_id": "a", "region": "(missing)"},

@@ -19,9 +19,7 @@ HOSTILE = {
     "amount": ["1", "2.50", "", "NaN", "1e999", "12,3x", "0.001", "-1000.01", "1000"],
     "shop": ["s1", ""], "kind": ["food", "", " "], "fraud": ["0", "1", "", "maybe"], "leak": ["1"],
 }  # fmt: skip
-hostile_rows = st.lists(
-    st.fixed_dictionaries({k: st.sampled_from(v) for k, v in HOSTILE.items()}), max_size=25
-)
+hostile_rows = st.lists(st.fixed_dictionaries({k: st.sampled_from(v) for k, v in HOSTILE.items()}), max_size=25)
 
 
 def split(raw, schema, rules):
@@ -71,9 +69,7 @@ def test_single_id_in_scientific_notation_is_quarantined(make_schema, make_rows,
 
 
 def test_range_bounds_and_whole_last_day_are_allowed(make_schema, make_rows, rules):
-    raw = make_rows(
-        {"amount": "-1000"}, {"amount": "1000.00"}, {"when": "2024-12-31 23:59:59"}, {"when": "2024-01-01"}
-    )
+    raw = make_rows({"amount": "-1000"}, {"amount": "1000.00"}, {"when": "2024-12-31 23:59:59"}, {"when": "2024-01-01"})
     assert reasons(raw, make_schema(), rules) == []
 
 
@@ -126,9 +122,7 @@ def test_broken_row_does_not_change_the_order_of_good_ones(make_schema, make_row
 
 
 def test_earliest_acceptable_duplicate_is_kept(make_schema, make_rows, rules):
-    raw = make_rows(
-        {"id": "7", "when": "2024-03-02"}, {"id": "7", "amount": "x"}, {"id": "7", "when": "2024-03-01"}
-    )
+    raw = make_rows({"id": "7", "when": "2024-03-02"}, {"id": "7", "amount": "x"}, {"id": "7", "when": "2024-03-01"})
     accepted, quarantined = split(raw, make_schema(), rules)
     assert accepted["source_row"].to_list() == [2]
     assert quarantined["reason"].to_list() == ["duplicate_event_id", "amount_not_a_number"]
@@ -159,8 +153,7 @@ def test_no_row_is_lost_or_doubled(make_schema, make_rows, rules, rows):
     assert set(quarantined["reason"]) <= set(Reason)
     assert accepted["event_id"].is_unique().all()
     assert (
-        accepted.null_count().select("user_id", "event_id", "event_time", "amount_cents", "category").row(0)
-        == (0,) * 5
+        accepted.null_count().select("user_id", "event_id", "event_time", "amount_cents", "category").row(0) == (0,) * 5
     )
     for (_,), user in accepted.group_by("user_id"):
         assert user["event_seq"].to_list() == list(range(user.height))

@@ -21,10 +21,7 @@ def test_ledger_block_is_complete_on_its_own(path):
     schema, splits = LedgerSchema(**ledger["schema"]), SplitConfig(**ledger["splits"])
     # A default would be inherited in silence, and an environment may not inherit another ledger's keys.
     assert not [
-        f
-        for cls in (LedgerSchema, SplitConfig)
-        for f, info in cls.model_fields.items()
-        if not info.is_required()
+        f for cls in (LedgerSchema, SplitConfig) for f, info in cls.model_fields.items() if not info.is_required()
     ]
     assert schema.event_time.earliest_instant < schema.event_time.end_instant
     assert splits.train_end_us > schema.event_time.earliest_instant.timestamp() * 1e6

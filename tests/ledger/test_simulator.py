@@ -87,9 +87,7 @@ def test_every_customer_has_one_profile(simulated):
 
 @pytest.mark.parametrize("wanted", [15.0, 26.0, 60.0])
 def test_event_count_follows_the_wanted_mean(wanted):
-    table = simulate_ledger(
-        config(num_users=150, mean_events_per_month=wanted, cold_start_share=0.0)
-    ).transactions
+    table = simulate_ledger(config(num_users=150, mean_events_per_month=wanted, cold_start_share=0.0)).transactions
     assert table.height / 150 / DAYS * 30 == pytest.approx(wanted, rel=0.15)
 
 
@@ -123,12 +121,7 @@ def test_salary_arrives_every_month(honest):
         .agg(pl.col("booked_at").min())
         .filter(pl.col("booked_at").dt.date() < pl.date(2024, 1, 10))
     )
-    months = (
-        honest.filter(pl.col("category") == "salary")
-        .group_by("user_ix")
-        .len()
-        .join(early, on="user_ix")["len"]
-    )
+    months = honest.filter(pl.col("category") == "salary").group_by("user_ix").len().join(early, on="user_ix")["len"]
     assert (months >= 6).mean() > 0.95  # a broken row is missing here now and then
     assert months.max() == 6
 
@@ -157,16 +150,13 @@ def test_way_out_is_followed_by_way_back(honest):
     own = honest.filter(~pl.col("category").is_in(["rent", "salary", "subscription", "groceries"]))
     after = own.with_columns(pl.col("category").shift(-1).over("user_ix").alias("next")).drop_nulls("next")
     rate = {
-        c: after.filter(pl.col("category") == c)["next"].eq("transport").mean()
-        for c in ("transport", "restaurant")
+        c: after.filter(pl.col("category") == c)["next"].eq("transport").mean() for c in ("transport", "restaurant")
     }
     assert rate["transport"] > 3 * rate["restaurant"]
 
 
 def test_refund_follows_online_shopping(honest):
-    before = honest.with_columns(pl.col("category").shift(1).over("user_ix").alias("before")).drop_nulls(
-        "before"
-    )
+    before = honest.with_columns(pl.col("category").shift(1).over("user_ix").alias("before")).drop_nulls("before")
     refunds = before.filter(pl.col("category") == "refund")
     assert refunds["amount"].max() < 0
     assert (refunds["before"] == "online_shopping").mean() > 0.5
@@ -194,9 +184,7 @@ def test_people_sleep(honest):
 
 
 def test_profile_carries_information(simulated, honest):
-    table = honest.join(simulated.profiles, on="customer_id").with_columns(
-        pl.col("user_ix").mod(2).alias("parity")
-    )
+    table = honest.join(simulated.profiles, on="customer_id").with_columns(pl.col("user_ix").mod(2).alias("parity"))
 
     def shares(column: str, value: object) -> np.ndarray:
         rows = table.filter(pl.col(column) == value)["category"]
@@ -219,12 +207,8 @@ def test_taste_depends_on_age(simulated):
 def test_routine_waits_until_it_is_followed():
     ledger = simulate_ledger(config(num_users=80, broken_row_share=0.0, duplicate_share=0.0))
     names = pl.Series(ledger.truth.categories)
-    rows = ledger.oracle.select(
-        "user_ix", "fraud_kind", names.gather(ledger.oracle["routine"]).alias("expected")
-    )
-    rows = rows.with_columns(
-        ledger.transactions["category"], moved=pl.col("expected").shift(-1).over("user_ix")
-    )
+    rows = ledger.oracle.select("user_ix", "fraud_kind", names.gather(ledger.oracle["routine"]).alias("expected"))
+    rows = rows.with_columns(ledger.transactions["category"], moved=pl.col("expected").shift(-1).over("user_ix"))
     moved = rows.drop_nulls("moved").filter(pl.col("moved") != pl.col("expected"))
     assert moved.height > 2000
     assert (moved["category"] == moved["expected"]).all()
@@ -239,11 +223,7 @@ def test_newcomers_open_in_the_last_two_months(simulated, honest):
 
 
 def test_merchants_are_not_used_before_they_open(simulated, payments):
-    seconds = (
-        (payments["booked_at"] - pl.Series([START]).str.to_datetime("%Y-%m-%d")[0])
-        .dt.total_seconds()
-        .to_numpy()
-    )
+    seconds = (payments["booked_at"] - pl.Series([START]).str.to_datetime("%Y-%m-%d")[0]).dt.total_seconds().to_numpy()
     opens_s = simulated.truth.merchant_opens_s[payments["merchant"].to_numpy()]
     assert (seconds >= opens_s).all()
     assert (opens_s > 0).mean() > 0.05  # new ones do find customers

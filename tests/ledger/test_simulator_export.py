@@ -50,9 +50,7 @@ def test_healthy_rows_parse_and_have_unique_ids(flawed):
 
 def test_oracle_row_describes_the_same_row(flawed):
     healthy = flawed.oracle["broken_reason"] != "missing_id"
-    assert flawed.oracle.filter(healthy)["transaction_id"].equals(
-        flawed.transactions.filter(healthy)["transaction_id"]
-    )
+    assert flawed.oracle.filter(healthy)["transaction_id"].equals(flawed.transactions.filter(healthy)["transaction_id"])
     customers = flawed.transactions.filter(flawed.oracle["broken_reason"] == "")["customer_id"]
     ix = flawed.oracle.filter(flawed.oracle["broken_reason"] == "")["user_ix"]
     assert flawed.profiles["customer_id"].gather(ix).equals(customers)

@@ -70,9 +70,7 @@ def test_scheduled_payment_comes_as_often_as_stated(world):
     oracle, _, category = world[:3]
     due = oracle["scheduled"].to_numpy()
     # Rent and salary have no other source, so the closed form is tested alone.
-    rows = np.isin(due, [world[1].categories.index(n) for n in ("rent", "salary")]) & (
-        oracle["attack"].to_numpy() == 8
-    )
+    rows = np.isin(due, [world[1].categories.index(n) for n in ("rent", "salary")]) & (oracle["attack"].to_numpy() == 8)
     assert rows.sum() > 2000
     assert_calibrated(oracle["scheduled_prob"].to_numpy()[rows].astype(float), (category == due)[rows])
 
@@ -93,9 +91,7 @@ def test_best_token_comes_as_often_as_stated(world):
 def test_best_amount_bin_comes_as_often_as_stated(world):
     # All categories and channels merged into one token: signs, fixed amounts and thieves must add up.
     oracle, truth, *_, amount_bin = world
-    token, prob = best_next_tokens(
-        oracle, truth, edges_cents=EDGES, encode=lambda category, channel, bins: bins
-    )
+    token, prob = best_next_tokens(oracle, truth, edges_cents=EDGES, encode=lambda category, channel, bins: bins)
     assert_calibrated(prob, token == amount_bin)
 
 
@@ -103,9 +99,7 @@ def test_edge_belongs_to_the_upper_bin(world):
     # Bins one cent wide around a user's fixed fee: the point mass has to land where searchsorted puts it.
     oracle, truth = world[:2]
     cents = int(truth.fixed_cents_UK[5, truth.categories.index("subscription")])
-    rows = oracle.filter(
-        (pl.col("user_ix") == 5) & (pl.col("scheduled") == truth.categories.index("subscription"))
-    )
+    rows = oracle.filter((pl.col("user_ix") == 5) & (pl.col("scheduled") == truth.categories.index("subscription")))
     rows = rows.with_columns(scheduled_prob=pl.lit(1.0, dtype=pl.Float32), attack=pl.lit(8, dtype=pl.UInt8))
     assert rows.height > 0
     token, prob = best_next_tokens(
@@ -141,8 +135,7 @@ def test_chunk_size_does_not_matter(world):
     oracle, truth = world[:2]
     some = oracle.filter(pl.col("user_ix") < 20)
     results = [
-        best_next_tokens(some, truth, edges_cents=EDGES, encode=full_token(truth), users_per_chunk=n)
-        for n in (3, 100)
+        best_next_tokens(some, truth, edges_cents=EDGES, encode=full_token(truth), users_per_chunk=n) for n in (3, 100)
     ]
     assert np.array_equal(results[0][0], results[1][0])
     assert np.allclose(results[0][1], results[1][1], atol=1e-6)
@@ -178,6 +171,4 @@ def hit_rate(past: pl.DataFrame, future: pl.DataFrame, keys: list[str]) -> float
     past, future = past.with_columns(all=pl.lit(0)), future.with_columns(all=pl.lit(0))
     counts = past.group_by([*keys, "token"]).len().sort("len", "token", descending=True)
     guess = counts.group_by(keys).agg(pl.col("token").first().alias("guess"))
-    return (
-        future.join(guess, on=keys, how="left", nulls_equal=True)["guess"].eq_missing(future["token"]).mean()
-    )
+    return future.join(guess, on=keys, how="left", nulls_equal=True)["guess"].eq_missing(future["token"]).mean()

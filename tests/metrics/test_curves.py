@@ -80,9 +80,7 @@ def test_recall_at_false_positive_rate_stops_at_the_rate():
 
 def test_value_recall_weighs_frauds_by_amount():
     score, label, amount = np.array([0.9, 0.8, 0.1, 0.0]), np.array([1, 0, 1, 0]), np.array([100, 5, -300, 7])
-    assert curves.value_recall_at_share(0.25)(RankedRows.of(score, label, amount).curve()) == pytest.approx(
-        0.25
-    )
+    assert curves.value_recall_at_share(0.25)(RankedRows.of(score, label, amount).curve()) == pytest.approx(0.25)
 
 
 def test_calibration_error_is_the_gap_of_each_bin():

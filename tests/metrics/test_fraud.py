@@ -71,12 +71,8 @@ def test_records_are_flat_and_intervals_hold_their_value(records):
 
 
 def test_difference_is_paired(records):
-    difference = find_value(
-        records, model="panther_head", metric="average_precision_difference_vs_trees_features"
-    )
-    head, trees = (
-        find_value(records, model=m, metric="average_precision") for m in ("panther_head", "trees_features")
-    )
+    difference = find_value(records, model="panther_head", metric="average_precision_difference_vs_trees_features")
+    head, trees = (find_value(records, model=m, metric="average_precision") for m in ("panther_head", "trees_features"))
     assert difference["value"] == pytest.approx(head["value"] - trees["value"])
     assert difference["low"] > 0
 
@@ -118,10 +114,7 @@ def test_metrics_without_fraud_are_left_out(scores):
 
 def card_table(rows) -> pl.DataFrame:
     return pl.DataFrame(
-        [
-            {"event_time": START + timedelta(days=d), "user_id": u, "label": y, "score": s}
-            for d, u, y, s in rows
-        ]
+        [{"event_time": START + timedelta(days=d), "user_id": u, "label": y, "score": s} for d, u, y, s in rows]
     )
 
 

@@ -44,9 +44,7 @@ def valid_events(ledger) -> pl.DataFrame:
         .select(
             user_id="customer_id",
             event_id="transaction_id",
-            event_time=pl.col("booked_at").str.to_datetime(
-                "%Y-%m-%d %H:%M:%S", time_unit="us", time_zone="UTC"
-            ),
+            event_time=pl.col("booked_at").str.to_datetime("%Y-%m-%d %H:%M:%S", time_unit="us", time_zone="UTC"),
             amount_cents=(pl.col("amount").cast(pl.Float64) * 100).round().cast(pl.Int64),
             category="category",
             channel="channel",
@@ -90,9 +88,7 @@ def test_no_baseline_beats_the_oracle_and_its_share_is_the_ratio(ledger, valid_e
 def test_oracle_is_right_as_often_as_it_says(ledger, valid_events, tokenizer, sequences):
     rows = select_targets(sequences, RankingConfig(max_users=None, seed=0, batch_size=1))
     ranks = as_ranks(sequences, rows, np.ones(len(rows), np.int64))
-    stated = measure_oracle(ledger.oracle, ledger.truth, valid_events, tokenizer, ranks, BOOTSTRAP)[0][
-        "value"
-    ]
+    stated = measure_oracle(ledger.oracle, ledger.truth, valid_events, tokenizer, ranks, BOOTSTRAP)[0]["value"]
     states = valid_events[rows].select("event_id").join(
         ledger.oracle.unique("transaction_id", keep="first"), left_on="event_id", right_on="transaction_id",
         how="left", maintain_order="left",
@@ -103,24 +99,17 @@ def test_oracle_is_right_as_often_as_it_says(ledger, valid_events, tokenizer, se
             np.column_stack([tokenizer.attribute_ids("kind", category), amount_bin + 2])
         )
 
-    best, _ = best_next_tokens(
-        states, ledger.truth, edges_cents=np.array(tokenizer.amount_edges_cents), encode=encode
-    )
+    best, _ = best_next_tokens(states, ledger.truth, edges_cents=np.array(tokenizer.amount_edges_cents), encode=encode)
     right = (best == sequences.token_ids_N[rows]).mean()
     assert right == pytest.approx(stated, abs=4 * np.sqrt(stated * (1 - stated) / len(rows)))
 
 
 def test_a_ledger_without_an_oracle_yields_no_records(valid_events, tokenizer):
-    assert (
-        measure_oracle(pl.DataFrame(), pl.DataFrame(), valid_events, tokenizer, pl.DataFrame(), BOOTSTRAP)
-        == []
-    )
+    assert measure_oracle(pl.DataFrame(), pl.DataFrame(), valid_events, tokenizer, pl.DataFrame(), BOOTSTRAP) == []
 
 
 def test_tokens_the_simulator_cannot_forecast_yield_no_records(ledger, valid_events, caplog):
     hour = FieldConfig(name="hour", source="hour", kind="fixed", edges=[12.0])
     tokenizer = Tokenizer.fit(valid_events, pl.DataFrame(), vocabulary(hour), SPLITS)
-    assert (
-        measure_oracle(ledger.oracle, ledger.truth, valid_events, tokenizer, pl.DataFrame(), BOOTSTRAP) == []
-    )
+    assert measure_oracle(ledger.oracle, ledger.truth, valid_events, tokenizer, pl.DataFrame(), BOOTSTRAP) == []
     assert "hour" in caplog.text

@@ -20,13 +20,9 @@ def popularity_order(seed: int) -> np.ndarray:
 
 def test_ranks_equal_the_position_in_the_sorted_candidates():
     rng = np.random.default_rng(0)
-    scores = rng.integers(0, 4, (200, VOCAB)).astype(
-        np.float32
-    )  # four values for twelve tokens: ties everywhere
+    scores = rng.integers(0, 4, (200, VOCAB)).astype(np.float32)  # four values for twelve tokens: ties everywhere
     tokens, popularity = rng.integers(0, VOCAB, 200), popularity_order(1)
-    ranks = rank_tokens(
-        torch.from_numpy(scores), torch.from_numpy(tokens), torch.from_numpy(popularity)
-    ).numpy()
+    ranks = rank_tokens(torch.from_numpy(scores), torch.from_numpy(tokens), torch.from_numpy(popularity)).numpy()
     for row, token, rank in zip(scores, tokens, ranks, strict=True):
         order = sorted(range(2, VOCAB), key=lambda t: (-row[t], popularity[t]))
         assert rank == (order.index(token) + 1 if token >= 2 else MISS)
@@ -55,9 +51,7 @@ def test_statistics_equal_sklearn():
     ).numpy()
     means = {name: values.mean() for name, values in ranking_statistics(ranks).items()}
     for k in (1, 5, 10):
-        assert means[f"hr@{k}"] == pytest.approx(
-            top_k_accuracy_score(tokens, scores, k=k, labels=range(VOCAB))
-        )
+        assert means[f"hr@{k}"] == pytest.approx(top_k_accuracy_score(tokens, scores, k=k, labels=range(VOCAB)))
     relevance = np.eye(VOCAB)[tokens]
     assert means["ndcg@10"] == pytest.approx(ndcg_score(relevance, scores, k=10))
     assert means["mrr"] == pytest.approx(

@@ -25,8 +25,7 @@ def test_record_refuses_a_number_that_is_not_finite(field):
 
 def test_find_value_returns_the_matching_record_or_none():
     records = [
-        make_record(**{**RECORD, "split": split}, value=1, low=None, high=None)
-        for split in ("test", "test_cold")
+        make_record(**{**RECORD, "split": split}, value=1, low=None, high=None) for split in ("test", "test_cold")
     ]
     assert find_value(records, split="test_cold", metric="roc_auc") is records[1]
     assert find_value(records, split="valid") is None

@@ -64,9 +64,7 @@ def test_history_alone_equals_history_in_a_batch(variant, make_backbone, make_ba
 def test_every_parameter_gets_a_gradient(variant, make_backbone, make_batch):
     backbone, batch = make_backbone(**variant), make_batch(num_events=32, num_windows=8)
     backbone.next_token_logits(backbone(batch)).logsumexp(-1).sum().backward()
-    without = [
-        name for name, p in backbone.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0
-    ]
+    without = [name for name, p in backbone.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert without == []
 
 
@@ -82,19 +80,13 @@ def test_gap_before_an_event_changes_its_state(time_encoding, make_backbone, mak
     backbone, batch = make_backbone(time_encoding=time_encoding), make_batch()
     times = batch.time_us_BT.clone()
     times[:, 5:] += 400 * 365 * 86_400_000_000 // 1000
-    assert not torch.allclose(
-        states(backbone, batch)[:, 5:], states(backbone, replace(batch, time_us_BT=times))[:, 5:]
-    )
+    assert not torch.allclose(states(backbone, batch)[:, 5:], states(backbone, replace(batch, time_us_BT=times))[:, 5:])
 
 
 def test_without_time_encoding_only_order_counts(make_backbone, make_batch):
     backbone, batch = make_backbone(time_encoding="none"), make_batch()
-    assert torch.equal(
-        states(backbone, batch), states(backbone, replace(batch, time_us_BT=batch.time_us_BT * 2))
-    )
-    swapped = replace(
-        batch, token_ids_BT=batch.token_ids_BT.flip(1), attribute_ids_BTF=batch.attribute_ids_BTF.flip(1)
-    )
+    assert torch.equal(states(backbone, batch), states(backbone, replace(batch, time_us_BT=batch.time_us_BT * 2)))
+    swapped = replace(batch, token_ids_BT=batch.token_ids_BT.flip(1), attribute_ids_BTF=batch.attribute_ids_BTF.flip(1))
     assert not torch.allclose(states(backbone, batch)[:, -1], states(backbone, swapped)[:, -1], atol=1e-4)
 
 
@@ -117,9 +109,7 @@ def test_without_profiles_nothing_reads_them(reads_profile, make_backbone, make_
 
 def test_merge_by_mean_differs_from_sum(make_backbone, make_batch):
     batch = make_batch()
-    assert not torch.allclose(
-        states(make_backbone(merge="sum"), batch), states(make_backbone(merge="mean"), batch)
-    )
+    assert not torch.allclose(states(make_backbone(merge="sum"), batch), states(make_backbone(merge="mean"), batch))
 
 
 @pytest.mark.parametrize("profile", ["none", "first_token", "positional"])

@@ -14,9 +14,7 @@ def test_config_refuses_heads_too_narrow_for_rotary():
         ModelConfig(dim=8, num_heads=4)
 
 
-@pytest.mark.parametrize(
-    "change", [{"num_layers": "four"}, {"layers": 4}, {"mixer": "rnn"}, {"dropout": 1.0}]
-)
+@pytest.mark.parametrize("change", [{"num_layers": "four"}, {"layers": 4}, {"mixer": "rnn"}, {"dropout": 1.0}])
 def test_config_refuses_wrong_types_keys_and_values(change):
     with pytest.raises(ValidationError):
         ModelConfig(**change)

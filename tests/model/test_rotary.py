@@ -10,9 +10,7 @@ from panther_pipeline.model.rotary import rotary_angles, time_periods_us, turn
 def scores(angles_BTR, seed=0):
     """Attention scores (B, 1, T, T) of random queries and keys turned by the angles."""
     generator = torch.Generator().manual_seed(seed)
-    q, k = torch.randn(
-        2, len(angles_BTR), 1, angles_BTR.shape[1], 2 * angles_BTR.shape[2], generator=generator
-    )
+    q, k = torch.randn(2, len(angles_BTR), 1, angles_BTR.shape[1], 2 * angles_BTR.shape[2], generator=generator)
     cos, sin = angles_BTR[:, None].cos(), angles_BTR[:, None].sin()
     return turn(q, cos, sin) @ turn(k, cos, sin).transpose(-1, -2)
 

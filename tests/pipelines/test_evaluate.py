@@ -87,9 +87,7 @@ def run_evaluate(sequences, **changes) -> dict:
     inputs = {
         "backbone": make_backbone(sequences),
         "token_sequences": sequences,
-        "tokenizer": SimpleNamespace(
-            token_names=[f"token {i}" for i in range(sequences.vocab_size)], fields=[]
-        ),
+        "tokenizer": SimpleNamespace(token_names=[f"token {i}" for i in range(sequences.vocab_size)], fields=[]),
         "valid_events": pl.DataFrame({"event_id": [f"e{i}" for i in range(sequences.num_events)]}),
         "ledger_oracle": pl.DataFrame(),
         "ledger_truth": pl.DataFrame(),
@@ -131,9 +129,7 @@ def test_evaluate_measures_every_model_of_both_tasks(outputs):
     metrics = outputs["metrics"]
     assert all(tuple(record) == FIELDS for record in metrics)
     json.dumps(metrics, allow_nan=False)
-    models = {
-        task: {r["model"] for r in metrics if r["task"] == task} for task in ("next_transaction", "fraud")
-    }
+    models = {task: {r["model"] for r in metrics if r["task"] == task} for task in ("next_transaction", "fraud")}
     assert models["next_transaction"] == {
         "popularity",
         "repeat_last",
@@ -157,9 +153,7 @@ def test_evaluate_averages_prototype_weights_per_token(outputs, sequences):
 def test_evaluate_writes_a_card_with_the_numbers_and_the_identity_of_the_run(outputs, sequences):
     card = outputs["model_card"]
     hit = next(
-        r
-        for r in outputs["metrics"]
-        if r["model"] == "panther" and r["metric"] == "hr@10" and r["split"] == "test"
+        r for r in outputs["metrics"] if r["model"] == "panther" and r["metric"] == "hr@10" and r["split"] == "test"
     )
     assert f"{hit['value']:.4f}" in card
     assert make_backbone(sequences).digest[:16] in card

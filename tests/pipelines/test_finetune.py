@@ -88,9 +88,7 @@ def test_finetune_makes_all_its_outputs(project_root, valid_events):
 
 
 def test_finetune_ends_well_on_a_ledger_without_labels(project_root, valid_events):
-    bare = valid_events.with_columns(
-        label=pl.lit(None, pl.Int8), label_time=pl.lit(None, pl.Datetime("us", "UTC"))
-    )
+    bare = valid_events.with_columns(label=pl.lit(None, pl.Int8), label_time=pl.lit(None, pl.Datetime("us", "UTC")))
     catalog = run_pipeline(project_root, bare)
     assert catalog.load("fraud_scores").is_empty()
     assert not catalog.load("fraud_head").is_trained

@@ -29,9 +29,7 @@ def sequences():
 def run_pretrain(sequences, tmp_path):
     torch.set_num_threads(1)
     model = ModelConfig(dim=16, num_layers=1, num_heads=2, max_events=16, num_prototypes=4)
-    training = TrainingConfig(
-        max_steps=4, warmup_steps=1, log_every=2, eval_every=2, batch_size=8, num_threads=1
-    )
+    training = TrainingConfig(max_steps=4, warmup_steps=1, log_every=2, eval_every=2, batch_size=8, num_threads=1)
     catalog = DataCatalog(
         {
             "token_sequences": MemoryDataset(sequences, copy_mode="assign"),

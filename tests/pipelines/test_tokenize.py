@@ -25,9 +25,7 @@ class KeptDataset(MemoryDataset):
 
 
 def read_config(project_root, file: str) -> VocabularyConfig:
-    return VocabularyConfig(
-        **yaml.safe_load((project_root / "conf" / file).read_text())["tokenizer"]["vocabulary"]
-    )
+    return VocabularyConfig(**yaml.safe_load((project_root / "conf" / file).read_text())["tokenizer"]["vocabulary"])
 
 
 @pytest.fixture
@@ -38,8 +36,7 @@ def valid_events() -> pl.DataFrame:
         {
             "user_id": np.repeat([f"u{i:02d}" for i in range(20)], 50),
             "event_seq": np.tile(np.arange(50), 20),
-            "event_time": pl.Series(days * 86_400_000_000).cast(pl.Duration("us"))
-            + datetime(2024, 1, 1, tzinfo=UTC),
+            "event_time": pl.Series(days * 86_400_000_000).cast(pl.Duration("us")) + datetime(2024, 1, 1, tzinfo=UTC),
             "amount_cents": rng.integers(-2_000, 20_000, 1000),
             "category": rng.choice(["groceries", "fuel", "rent"], 1000),
             "channel": rng.choice(["card", "online"], 1000),

@@ -45,8 +45,7 @@ class KeptDataset(MemoryDataset):
 def run(events, parameters):
     """Everything the pipeline leaves behind, also when it stops in the middle."""
     kept = {
-        name: KeptDataset()
-        for name in ("quarantined_events", "validation_report", "validation_page", "valid_events")
+        name: KeptDataset() for name in ("quarantined_events", "validation_report", "validation_page", "valid_events")
     }
     inputs = {
         "events": MemoryDataset(events),

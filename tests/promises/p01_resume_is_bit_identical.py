@@ -36,9 +36,7 @@ def child(folder: Path, forget_random_state: bool) -> None:
     torch.set_num_threads(1)
     if forget_random_state:
         run.restore_random_state = lambda tensors, device: None
-    random_sequences = runpy.run_path(str(Path(__file__).parents[1] / "fixtures" / "histories.py"))[
-        "random_sequences"
-    ]
+    random_sequences = runpy.run_path(str(Path(__file__).parents[1] / "fixtures" / "histories.py"))["random_sequences"]
     optimizers = []
     original = loop.make_optimizer
     loop.make_optimizer = lambda *arguments: optimizers.append(original(*arguments)) or optimizers[-1]
@@ -64,9 +62,7 @@ def serve() -> None:
 
     import panther_pipeline.training.pretraining  # noqa: F401
 
-    torch.optim.AdamW(
-        [torch.zeros(1, requires_grad=True)]
-    ).zero_grad()  # imports the half of torch that is lazy
+    torch.optim.AdamW([torch.zeros(1, requires_grad=True)]).zero_grad()  # imports the half of torch that is lazy
     for line in sys.stdin:
         folder, forget_random_state = line.rstrip("\n").split("\t")
         pid = os.fork()
@@ -84,9 +80,7 @@ class Trainer:
     def __init__(self) -> None:
         env = os.environ | {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
         command = [sys.executable, str(Path(__file__).resolve())]
-        self.server = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env
-        )
+        self.server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env)
 
     def start(self, folder: Path, forget_random_state: bool = False) -> int:
         self.server.stdin.write(f"{folder}\t{forget_random_state}\n")
@@ -157,9 +151,7 @@ def test_killed_pretraining_ends_bit_identical(trainer, uninterrupted, tmp_path)
     print(f"\nP01 {survived}/{NUM_KILLS} kills survived, {num_inside} inside a save / {NUM_KILLS}")
     assert equal
     assert num_inside >= 1
-    assert steps[0] < steps[-1] < NUM_STEPS, (
-        "a run must get ahead between kills, and be killed before it ends"
-    )
+    assert steps[0] < steps[-1] < NUM_STEPS, "a run must get ahead between kills, and be killed before it ends"
 
 
 def test_guard_notices_a_forgotten_random_state(trainer, uninterrupted, tmp_path):

@@ -22,6 +22,7 @@ PROVEN = {
     for name in ("TableDataset", "JSONDataset", "PlotDataset", "HTMLDataset", "ArtifactDataset", "CheckpointDataset")
 }
 READ_ONLY = {
+    "panther_pipeline.datasets.CodeVersionDataset",
     "panther_pipeline.datasets.EmptyTableDataset",
     "panther_pipeline.datasets.simulated_ledger.SimulatedLedgerDataset",
 }
@@ -76,7 +77,10 @@ SAVERS = {
             load = staticmethod(lambda: OnlineStore.load(__import__("pathlib").Path("x")))
         d = D()
         make = lambda v: OnlineStore(user_ids=[str(v)] * 1000, arrays={"v": np.full(2_000_000, v)}, facts={})
-        value = lambda: (len(set(d.load().user_ids) | set(map(str, d.load().arrays["v"]))), len(d.load().arrays["v"]), int(d.load().user_ids[0]))
+        def value():
+            store = d.load()
+            values = {int(i) for i in store.user_ids} | set(np.unique(store.arrays["v"]).tolist())
+            return len(values), len(store.arrays["v"]), int(store.user_ids[0])
     """,
 }
 
@@ -84,7 +88,9 @@ SAVERS = {
 @pytest.mark.parametrize("kind", SAVERS)
 def test_killed_while_saving_leaves_old_content(kind, tmp_path):
     setup = textwrap.dedent(SAVERS[kind])
-    loop = setup + "\nd.save(make(0))\nprint('READY', flush=True)\ni = 0\nwhile True:\n    i += 1\n    d.save(make(i))\n"
+    loop = (
+        setup + "\nd.save(make(0))\nprint('READY', flush=True)\ni = 0\nwhile True:\n    i += 1\n    d.save(make(i))\n"
+    )
     rng = random.Random(7)
     in_save = 0
     for _ in range(3):
@@ -95,6 +101,8 @@ def test_killed_while_saving_leaves_old_content(kind, tmp_path):
         process.wait()
         in_save += any(p.name.startswith(".") for p in tmp_path.rglob("*"))
         check = setup + "\nn, size, v = value()\nassert n == 1, n\nprint('VALUE', v, size)\n"
-        result = subprocess.run([sys.executable, "-c", check], cwd=tmp_path, capture_output=True, text=True, check=False)
+        result = subprocess.run(
+            [sys.executable, "-c", check], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
         assert "VALUE" in result.stdout, result.stderr[-500:]
     print(f"\nP06 {kind}: 3 of 3 kills leave old content ({in_save} left a partial behind) / 3")

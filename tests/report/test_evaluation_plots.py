@@ -15,9 +15,7 @@ def fraud_scores(num: int = 4000, models=("panther_head", "trees_both")) -> pl.D
     prob = rng.beta(0.3, 8, num)
     label = (rng.random(num) < prob).astype(np.int8)
     tables = [
-        pl.DataFrame(
-            {"model": model, "seed": seed, "split": "test", "label": label, "score": prob + 0.001 * seed}
-        )
+        pl.DataFrame({"model": model, "seed": seed, "split": "test", "label": label, "score": prob + 0.001 * seed})
         for model in models
         for seed in (0, 1)
     ]

@@ -117,9 +117,7 @@ def test_card_shows_numbers_with_intervals_and_the_share_of_the_possible(card):
 def test_card_always_has_the_four_fraud_rows():
     for metrics in ([], make_content().metrics):
         text = text_of(render_model_card(make_content(metrics=metrics)))
-        assert all(
-            model in text for model in ("trees_features", "trees_embeddings", "trees_both", "panther_head")
-        )
+        assert all(model in text for model in ("trees_features", "trees_embeddings", "trees_both", "panther_head"))
     assert "Not measured" in text_of(render_model_card(make_content(metrics=[])))
 
 
@@ -151,9 +149,7 @@ def test_card_escapes_names_that_come_from_data():
 
 
 def test_card_of_a_run_without_anything_still_has_its_sections():
-    html = render_model_card(
-        make_content(metrics=[], validation_report={}, coverage_report={}, figures={}, facts={})
-    )
+    html = render_model_card(make_content(metrics=[], validation_report={}, coverage_report={}, figures={}, facts={}))
     assert set(TITLES) <= Reader(html).ids
     assert "No validation report" in html
 

@@ -16,9 +16,7 @@ NAMES = ["amount", "hour"]
 @pytest.fixture
 def head(network_config):
     torch.manual_seed(0)
-    return FraudHead(
-        NAMES, 4, network_config, DeepCrossNetwork(len(NAMES) + NUM_SURPRISES, 4, network_config)
-    )
+    return FraudHead(NAMES, 4, network_config, DeepCrossNetwork(len(NAMES) + NUM_SURPRISES, 4, network_config))
 
 
 def inputs(num: int, seed: int = 0):
@@ -77,9 +75,7 @@ def republish(path, change_weights=None, **changed_facts):
     weights = load_file(folder / "weights.safetensors")
     if change_weights:
         change_weights(weights)
-    publish_folder(
-        path, lambda new: save_file(weights, new / "weights.safetensors"), {**facts, **changed_facts}
-    )
+    publish_folder(path, lambda new: save_file(weights, new / "weights.safetensors"), {**facts, **changed_facts})
 
 
 def test_load_refuses_weights_that_are_not_finite(head, tmp_path):

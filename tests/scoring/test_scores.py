@@ -13,9 +13,7 @@ def test_score_rows_carry_the_events_they_belong_to(task, ledger):
     assert table["event_id"].to_list() == ledger["event_id"].gather(table["row"]).to_list()
     assert set(table["seed"]) == {7}
     for split, part in (("calibration", CALIBRATION), ("test", JUDGED)):
-        np.testing.assert_array_equal(
-            table.filter(table["split"] == split)["score"], probability[task.rows(part)]
-        )
+        np.testing.assert_array_equal(table.filter(table["split"] == split)["score"], probability[task.rows(part)])
 
 
 def test_no_tables_collect_to_an_empty_table():

@@ -12,9 +12,7 @@ from panther_pipeline.features.point_in_time import compute_features
 from panther_pipeline.ledger.splits import SplitConfig, parse_instant
 from panther_pipeline.scoring.task import CALIBRATION, FIT, JUDGED, FraudTaskConfig, assemble_fraud_task
 
-TEST_WINDOW = pl.col("event_time").is_between(
-    parse_instant("2024-01-24"), parse_instant("2024-01-31"), "left"
-)
+TEST_WINDOW = pl.col("event_time").is_between(parse_instant("2024-01-24"), parse_instant("2024-01-31"), "left")
 
 
 def times(task, part):
@@ -35,15 +33,11 @@ def test_calibration_rows_come_after_fit_rows(task):
 
 
 def test_judged_rows_are_the_whole_test_window(task, ledger):
-    assert set(task.events["event_id"].gather(task.rows(JUDGED))) == set(
-        ledger.filter(TEST_WINDOW)["event_id"]
-    )
+    assert set(task.events["event_id"].gather(task.rows(JUDGED))) == set(ledger.filter(TEST_WINDOW)["event_id"])
 
 
 def test_label_known_at_the_border_is_not_fitted_on(ledger, features, embeddings, task_config, splits):
-    at_border = ledger.with_columns(
-        label_time=pl.lit(parse_instant("2024-01-24")).cast(pl.Datetime("us", "UTC"))
-    )
+    at_border = ledger.with_columns(label_time=pl.lit(parse_instant("2024-01-24")).cast(pl.Datetime("us", "UTC")))
     task = assemble_fraud_task(at_border, features, embeddings, task_config, splits)
     assert len(task.rows(FIT)) + len(task.rows(CALIBRATION)) == 0
 
@@ -73,9 +67,7 @@ def test_features_of_another_ledger_are_refused(ledger, features, embeddings, ta
         assemble_fraud_task(ledger, features.reverse(), embeddings, task_config, splits)
 
 
-def test_known_compromised_users_leave_the_test_from_the_next_day(
-    ledger, features, embeddings, task_config, splits
-):
+def test_known_compromised_users_leave_the_test_from_the_next_day(ledger, features, embeddings, task_config, splits):
     config = task_config.model_copy(update={"exclude_known_compromised_users": True})
     task = assemble_fraud_task(ledger, features, embeddings, config, splits)
     kept = set(task.events["event_id"].gather(task.rows(JUDGED)))
@@ -133,9 +125,7 @@ def test_handbook_protocol_gives_the_published_rows(shared_data):
         embargo_days=0.0,
         held_out_user_share=0.0,
     )
-    config = FraudTaskConfig(
-        fit_start="2018-07-25", calibration_share=0.2, exclude_known_compromised_users=True
-    )
+    config = FraudTaskConfig(fit_start="2018-07-25", calibration_share=0.2, exclude_known_compromised_users=True)
     features = events.select("event_id", pl.col("amount_cents").cast(pl.Float32))
     rows = np.arange(events.height)
     zeros = np.zeros(len(rows), np.float32)

@@ -24,9 +24,7 @@ def test_rows_are_those_of_the_events(events, profiles, splits, tokenizer):
     assert sequences.offsets_U1[-1] == len(events)
     regions = dict(profiles.select("user_id", "region").iter_rows())
     field = tokenizer.profile_fields[0]
-    assert sequences.profile_ids_UP[:, 0].tolist() == [
-        field.encode_one(regions[u]) for u in sequences.user_ids
-    ]
+    assert sequences.profile_ids_UP[:, 0].tolist() == [field.encode_one(regions[u]) for u in sequences.user_ids]
     assert sequences.tokenizer_digest == tokenizer.digest
     assert sequences.vocab_size == tokenizer.vocab_size
 

@@ -26,9 +26,7 @@ def test_the_table_has_a_row_per_id(tokenizer):
     assert table["id"].to_list() == list(range(tokenizer.vocab_size))
     assert table["share"].sum() == pytest.approx(1)
     assert table["backoff_level"].to_list()[:2] == [None, 3]
-    assert table.filter(pl.col("token").str.contains(r"(^|\|)\*(\||$)"))[
-        "backoff_level"
-    ].unique().to_list() == [1]
+    assert table.filter(pl.col("token").str.contains(r"(^|\|)\*(\||$)"))["backoff_level"].unique().to_list() == [1]
     assert table["cumulative_coverage"].last() == pytest.approx(1 - table["share"][1])
     assert table["cumulative_coverage"].to_list()[:2] == [0, 0]
 

@@ -36,9 +36,7 @@ def test_quantile_bins_hold_equally_many():
 @settings(max_examples=100, deadline=None)
 @given(values=CENTS, num_bins=st.integers(2, 9), digits=st.none() | st.integers(1, 4))
 def test_no_bin_mixes_money_in_with_money_out(values, num_bins, digits):
-    field = fit_field(
-        amount_field(num_bins=num_bins, significant_digits=digits), amounts(values), min_count=1
-    )
+    field = fit_field(amount_field(num_bins=num_bins, significant_digits=digits), amounts(values), min_count=1)
     ids = field.encode(amounts(values))
     is_negative = np.array(values) < 0
     assert not set(ids[is_negative].tolist()) & set(ids[~is_negative].tolist())
@@ -61,9 +59,7 @@ def test_large_amounts_are_not_rounded_through_floats():
 
 
 def test_rounded_edges_read_well():
-    field = fit_field(
-        amount_field(significant_digits=2), amounts([-5000, 123, 4567, 8912, 15499, 99999]), min_count=1
-    )
+    field = fit_field(amount_field(significant_digits=2), amounts([-5000, 123, 4567, 8912, 15499, 99999]), min_count=1)
     assert field.labels == ["[PAD]", "(unknown)", "<0", "0-46", "46-150", "150+"]
 
 
@@ -91,9 +87,7 @@ def test_a_first_event_has_its_own_gap_bin():
 
 
 def test_rare_categories_are_other():
-    field = fit_field(
-        category_field(), pl.Series(["a"] * 5 + ["b"] * 3 + ["c"] * 3 + ["d"] * 3 + ["e"]), min_count=2
-    )
+    field = fit_field(category_field(), pl.Series(["a"] * 5 + ["b"] * 3 + ["c"] * 3 + ["d"] * 3 + ["e"]), min_count=2)
     assert field.categories == ["a", "b", "c"]
     assert field.encode(pl.Series(["c", "d", "e", None])).tolist() == [4, 1, 1, 1]
 
@@ -122,9 +116,7 @@ def test_no_number_and_nan_are_unknown_but_infinity_is_not():
 def test_every_bin_of_numbers_has_a_representative(values, kind):
     config = FieldConfig(name="x", source="number", kind=kind, num_bins=5)
     field = fit_field(config, pl.Series(values), min_count=1)
-    assert [field.encode_one(field.representative(i)) for i in range(1, field.size)] == list(
-        range(1, field.size)
-    )
+    assert [field.encode_one(field.representative(i)) for i in range(1, field.size)] == list(range(1, field.size))
 
 
 def test_examples_in_labels_are_true():

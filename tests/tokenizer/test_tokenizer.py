@@ -29,9 +29,7 @@ def rich(events, profiles, splits, every_source):
 
 @pytest.fixture(scope="module")
 def is_train(events, splits):
-    return (
-        assign_split(events["event_time"].dt.timestamp("us").to_numpy(), events["user_id"], splits) == TRAIN
-    )
+    return assign_split(events["event_time"].dt.timestamp("us").to_numpy(), events["user_id"], splits) == TRAIN
 
 
 def previous_times(events: pl.DataFrame) -> pl.DataFrame:
@@ -147,9 +145,7 @@ def test_one_event_encodes_as_in_the_batch(name, request, make_events):
 def test_integer_microseconds_encode_as_datetimes(rich, events):
     row = previous_times(events).row(17, named=True)
     epoch = datetime(1970, 1, 1, tzinfo=UTC)
-    times = {
-        key: (row[key] - epoch) // timedelta(microseconds=1) for key in ("event_time", "previous_event_time")
-    }
+    times = {key: (row[key] - epoch) // timedelta(microseconds=1) for key in ("event_time", "previous_event_time")}
     assert rich.encode_event({**row, **times}) == rich.encode_event(row)
 
 
@@ -234,9 +230,7 @@ def test_batch_and_single_agree_on_hostile_rows(rich, rows):
 def test_attribute_tuples_encode_to_the_events_tokens(tokenizer, events):
     encoded = tokenizer.encode(events)
     assert np.array_equal(tokenizer.encode_attribute_tuples(encoded.attribute_ids_NF), encoded.token_ids_N)
-    columns = [
-        tokenizer.attribute_ids(n, events[c]) for n, c in [("category", "category"), ("channel", "channel")]
-    ]
+    columns = [tokenizer.attribute_ids(n, events[c]) for n, c in [("category", "category"), ("channel", "channel")]]
     assert np.array_equal(np.stack(columns, axis=1), encoded.attribute_ids_NF[:, :2])
     known = events["amount_cents"].is_not_null().to_numpy()
     amounts = events["amount_cents"].drop_nulls().to_numpy()

@@ -25,9 +25,7 @@ def config(**changes) -> VocabularyConfig:
 
 def tuples(num_events: int = 400, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
-    return np.stack([np.minimum(rng.geometric(0.4, num_events), s - 1) for s in SIZES], axis=1).astype(
-        np.int32
-    )
+    return np.stack([np.minimum(rng.geometric(0.4, num_events), s - 1) for s in SIZES], axis=1).astype(np.int32)
 
 
 def brute_force(vocabulary, row):
@@ -71,9 +69,7 @@ def test_back_off_makes_fewer_unknown_tokens():
 @given(max_tokens=st.integers(3, 150), min_count=st.integers(1, 10), seed=st.integers(0, 5))
 def test_no_more_tokens_than_allowed(max_tokens, min_count, seed):
     rows = tuples(seed=seed)
-    vocabulary, _ = fit_vocabulary(
-        rows, RANKS, DROP_ORDER, config(max_tokens=max_tokens, min_count=min_count)
-    )
+    vocabulary, _ = fit_vocabulary(rows, RANKS, DROP_ORDER, config(max_tokens=max_tokens, min_count=min_count))
     assert vocabulary.size <= max_tokens
     assert (vocabulary.counts_V[2:] >= min_count).all()
     counted = np.bincount(vocabulary.encode(rows), minlength=vocabulary.size)
@@ -129,13 +125,6 @@ def test_large_codes_do_not_overflow():
 def test_backing_off_keeps_the_informative_attribute(events, profiles, splits, make_config):
     fitted = Tokenizer.fit(events, profiles, make_config(min_count=20, max_dropped=1), splits)
     nats = dict(zip(fitted.attribute_names, fitted.content.information_nats, strict=True))
-    assert fitted.content.drop_order[0] == min(
-        nats, key=lambda name: (nats[name], -fitted.attribute_names.index(name))
-    )
-    dropped = {
-        name
-        for i in range(2, fitted.vocab_size)
-        for name, label in fitted.describe(i).items()
-        if label == "*"
-    }
+    assert fitted.content.drop_order[0] == min(nats, key=lambda name: (nats[name], -fitted.attribute_names.index(name)))
+    dropped = {name for i in range(2, fitted.vocab_size) for name, label in fitted.describe(i).items() if label == "*"}
     assert dropped == {fitted.content.drop_order[0]}

@@ -16,9 +16,7 @@ from panther_pipeline.training.batches import (
 
 
 def target_rows(windows):
-    return np.concatenate(
-        [np.arange(f, s + 1) for f, s in zip(windows.first_targets_W, windows.stops_W, strict=True)]
-    )
+    return np.concatenate([np.arange(f, s + 1) for f, s in zip(windows.first_targets_W, windows.stops_W, strict=True)])
 
 
 def input_rows(windows):
@@ -92,9 +90,7 @@ def test_validation_predicts_valid_events_from_enough_context(random_sequences):
     windows = validation_windows(sequences, 16, num_windows=10**6, seed=0)
     rows = np.sort(target_rows(windows))
     firsts = set(sequences.offsets_U1[:-1].tolist())
-    assert rows.tolist() == [
-        r for r in np.flatnonzero(sequences.split_N == VALID).tolist() if r not in firsts
-    ]
+    assert rows.tolist() == [r for r in np.flatnonzero(sequences.split_N == VALID).tolist() if r not in firsts]
     assert TEST not in sequences.split_N[input_rows(windows)]
     context = windows.first_targets_W - windows.starts_W
     seen = windows.first_targets_W - sequences.offsets_U1[windows.user_ix_W]
@@ -107,9 +103,7 @@ def test_validation_predicts_valid_events_from_enough_context(random_sequences):
 
 def test_validation_sample_is_fixed(random_sequences):
     sequences = random_sequences(num_users=60)
-    samples = [
-        validation_windows(sequences, 16, num_windows=5, seed=s).first_targets_W.tolist() for s in (1, 1, 2)
-    ]
+    samples = [validation_windows(sequences, 16, num_windows=5, seed=s).first_targets_W.tolist() for s in (1, 1, 2)]
     assert len(samples[0]) == 5
     assert samples[0] == samples[1] != samples[2]
 

@@ -86,9 +86,7 @@ def test_identity_changes_with_everything_that_matters(random_sequences, model_c
     sequences, config, cpu = random_sequences(), make_config(), torch.device("cpu")
     model = untrained_backbone(sequences, model_config, seed=0)
     base = run_identity(model, sequences, config, cpu, 1)
-    assert base == run_identity(
-        untrained_backbone(sequences, model_config, seed=0), random_sequences(), config, cpu, 1
-    )
+    assert base == run_identity(untrained_backbone(sequences, model_config, seed=0), random_sequences(), config, cpu, 1)
     others = [
         run_identity(model, sequences, config, cpu, 2),
         run_identity(model, sequences, make_config(peak_lr=2e-3), cpu, 1),
@@ -154,9 +152,7 @@ def test_patience_stops_early(random_sequences, model_config, make_config):
 
 def test_curves_hold_losses_validation_and_rate(random_sequences, model_config, make_config):
     points = []
-    _, curves = pretrain(
-        random_sequences(), model_config, make_config(), report=lambda *point: points.append(point)
-    )
+    _, curves = pretrain(random_sequences(), model_config, make_config(), report=lambda *point: points.append(point))
     names = {
         "train_loss", "train_next_token_loss", "train_contrastive_loss", "learning_rate",
         "valid_nll", "valid_hr@1", "valid_hr@10",
@@ -165,8 +161,7 @@ def test_curves_hold_losses_validation_and_rate(random_sequences, model_config, 
     assert curves.filter(metric="train_loss")["step"].to_list() == [3, 6, 9, 12]
     assert curves.filter(metric="valid_nll")["step"].to_list() == [4, 8, 12]
     loss, generation, contrastive = (
-        curves.filter(metric=f"train_{part}")["value"]
-        for part in ("loss", "next_token_loss", "contrastive_loss")
+        curves.filter(metric=f"train_{part}")["value"] for part in ("loss", "next_token_loss", "contrastive_loss")
     )
     assert ((generation + 0.1 * contrastive - loss).abs() < 1e-5).all()
     reported = [(step, name, value) for step, values in points for name, value in values.items()]
@@ -179,9 +174,7 @@ def test_ledger_without_profiles_trains_without_contrast(random_sequences, model
     assert "train_contrastive_loss" not in set(curves["metric"])
 
 
-def test_loss_that_is_not_finite_names_step_and_users(
-    random_sequences, model_config, make_config, monkeypatch
-):
+def test_loss_that_is_not_finite_names_step_and_users(random_sequences, model_config, make_config, monkeypatch):
     original = loop.compute_losses
 
     def explode(model, batch, config):
@@ -199,9 +192,7 @@ def test_loss_that_is_not_finite_names_step_and_users(
 
 def test_memory_exhausted_says_what_to_lower(random_sequences, model_config, make_config, monkeypatch):
     def exhaust(*_):
-        raise RuntimeError(
-            "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
-        )
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
 
     monkeypatch.setattr(loop, "compute_losses", exhaust)
     with pytest.raises(TrainingError, match=r"memory on cpu ran out at step 0, with 8 windows.*batch_size"):
@@ -283,8 +274,6 @@ def test_data_digest_covers_attributes(random_sequences, model_config, make_conf
     for name in ("token_ids_N", "attribute_ids_NF", "split_N", "profile_ids_UP", "offsets_U1"):
         changed = getattr(sequences, name).copy()
         changed.flat[-1] += 1
-        digests.add(
-            run_identity(model, replace(sequences, **{name: changed}), make_config(), torch.device("cpu"), 1)
-        )
+        digests.add(run_identity(model, replace(sequences, **{name: changed}), make_config(), torch.device("cpu"), 1))
     assert len(digests) == 5
     assert all(len(digest) == len(hashlib.sha256().hexdigest()) for digest in digests)

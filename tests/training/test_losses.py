@@ -63,13 +63,9 @@ def test_contrastive_loss_equals_its_formula():
         total = sum((unit[u] @ unit[v] / 0.5).exp() for v in others)
         positives = [v for v in others if similar[u, v]]
         if positives:
-            per_user.append(
-                -sum(((unit[u] @ unit[v] / 0.5).exp() / total).log() for v in positives) / len(positives)
-            )
+            per_user.append(-sum(((unit[u] @ unit[v] / 0.5).exp() / total).log() for v in positives) / len(positives))
     assert len(per_user) == 5
-    assert torch.allclose(
-        contrastive_loss(profile_BD, profile_ids_BP, 0.5), torch.stack(per_user).mean(), atol=1e-6
-    )
+    assert torch.allclose(contrastive_loss(profile_BD, profile_ids_BP, 0.5), torch.stack(per_user).mean(), atol=1e-6)
 
 
 def test_contrastive_loss_without_similar_users_is_zero():

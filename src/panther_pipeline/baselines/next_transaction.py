@@ -19,9 +19,7 @@ from panther_pipeline.ledger.splits import TRAIN
 from panther_pipeline.tokenizer.sequences import TokenSequences
 
 FIRST_CANDIDATE = 2  # ids 0 [PAD] and 1 [UNK] are not proposed
-MISS = int(
-    np.iinfo(np.int32).max
-)  # the rank of a token no predictor can propose: beyond every k, reciprocal ~ 0
+MISS = int(np.iinfo(np.int32).max)  # the rank of a token no predictor can propose: beyond every k, reciprocal ~ 0
 _COUNTS_PER_CHUNK = 1 << 22  # 16 MB of int32 counts: a user with 100 000 events does not grow the memory
 
 
@@ -64,9 +62,7 @@ def rank_by_repeating(sequences: TokenSequences, rows_M: np.ndarray, popularity_
     return ranks_M
 
 
-def rank_by_personal_frequency(
-    sequences: TokenSequences, rows_M: np.ndarray, popularity_V: np.ndarray
-) -> np.ndarray:
+def rank_by_personal_frequency(sequences: TokenSequences, rows_M: np.ndarray, popularity_V: np.ndarray) -> np.ndarray:
     """The user's own tokens by how often they occurred before the target, then all others by popularity.
 
     The history of a target is every event of the user before it, whatever its split: that is past, and known.
@@ -110,9 +106,7 @@ def _rank_by_counts(counts_ML: np.ndarray, true_M: np.ndarray, popularity_L: np.
     counts_ML = np.where(popularity_L < MISS, counts_ML, 0)  # [UNK] among the user's tokens takes no place
     own_M1 = np.take_along_axis(counts_ML, true_M[:, None], axis=1)
     more_popular_ML = popularity_L < popularity_L[true_M][:, None]
-    ahead_M = np.where(
-        own_M1 > 0, (counts_ML > own_M1) | ((counts_ML == own_M1) & more_popular_ML), False
-    ).sum(1)
+    ahead_M = np.where(own_M1 > 0, (counts_ML > own_M1) | ((counts_ML == own_M1) & more_popular_ML), False).sum(1)
     # A token new to the user follows all it has; of the rest only the more popular unseen ones come first.
     seen_ML = counts_ML > 0
     behind_own_M = seen_ML.sum(1) + popularity_L[true_M] - 1 - (seen_ML & more_popular_ML).sum(1)
@@ -141,9 +135,7 @@ def rank_by_markov(sequences: TokenSequences, rows_M: np.ndarray, popularity_V: 
     true_m, last_m = true_M[known_M], last_M[known_M]
     found = np.searchsorted(pair_keys, last_m * size + true_m)
     seen_m = np.append(pair_keys, -1)[found] == last_m * size + true_m
-    num_successors_m = (
-        np.append(first_of_previous_V, len(pair_keys))[last_m + 1] - first_of_previous_V[last_m]
-    )
+    num_successors_m = np.append(first_of_previous_V, len(pair_keys))[last_m + 1] - first_of_previous_V[last_m]
     base_m = last_m * (size + 1)
     more_popular_m = np.searchsorted(by_popularity, base_m + popularity_V[true_m]) - np.searchsorted(
         by_popularity, base_m
@@ -157,9 +149,7 @@ def _count_transitions(sequences: TokenSequences) -> tuple[np.ndarray, np.ndarra
     """Sorted keys `previous * V + following` of the pairs seen in training, and their counts."""
     is_pair = (sequences.split_N[1:] == TRAIN) & (sequences.split_N[:-1] == TRAIN)
     starts = sequences.offsets_U1[1:-1]
-    is_pair[starts[(starts > 0) & (starts < sequences.num_events)] - 1] = (
-        False  # the first event of the next user
-    )
+    is_pair[starts[(starts > 0) & (starts < sequences.num_events)] - 1] = False  # the first event of the next user
     previous = sequences.token_ids_N[:-1][is_pair].astype(np.int64)
     following = sequences.token_ids_N[1:][is_pair].astype(np.int64)
     kept = following >= FIRST_CANDIDATE

@@ -70,7 +70,9 @@ class OnlineStore:
         """
         generation, facts = open_published(folder)
         if facts.pop("version", None) != _VERSION:
-            raise ArtifactError(f"{folder} was written by another version of the online store. Run pipeline 'embed' again.")
+            raise ArtifactError(
+                f"{folder} was written by another version of the online store. Run pipeline 'embed' again."
+            )
         user_ids = json.loads((generation / _USERS).read_text(encoding="utf-8"))
         return cls(user_ids=user_ids, arrays=load_file(generation / _ARRAYS), facts=facts)
 

@@ -2,11 +2,13 @@
 
 from panther_pipeline.datasets.artifact import ArtifactDataset, CheckpointDataset
 from panther_pipeline.datasets.atomic import HTMLDataset, JSONDataset, PlotDataset, TableDataset
+from panther_pipeline.datasets.code_version import CodeVersionDataset
 from panther_pipeline.datasets.empty import EmptyTableDataset
 
 __all__ = [
     "ArtifactDataset",
     "CheckpointDataset",
+    "CodeVersionDataset",
     "EmptyTableDataset",
     "HTMLDataset",
     "JSONDataset",

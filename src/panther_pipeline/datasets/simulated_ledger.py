@@ -46,9 +46,7 @@ class SimulatedLedgerDataset(AbstractDataset[None, pl.DataFrame | SimulationTrut
     ```
     """
 
-    def __init__(
-        self, *, part: Part, simulation: dict[str, Any], metadata: dict[str, Any] | None = None
-    ) -> None:
+    def __init__(self, *, part: Part, simulation: dict[str, Any], metadata: dict[str, Any] | None = None) -> None:
         """Check part and parameters; nothing is simulated before the first load.
 
         Args:

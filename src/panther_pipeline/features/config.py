@@ -10,9 +10,7 @@ from panther_pipeline.config import Config
 class FeatureConfig(Config):
     """What the point-in-time features look back on."""
 
-    windows_days: list[int] = Field(
-        min_length=1
-    )  # amounts and counts of the user, counts of the counterparty
+    windows_days: list[int] = Field(min_length=1)  # amounts and counts of the user, counts of the counterparty
     risk_windows_days: list[int] = Field(min_length=1)  # known fraud: a label counts from its label_time on
     time_zone: str  # IANA zone in which hour, night and weekend are meant
     night_start_hour: int = Field(ge=0, le=23)  # the night runs from here ...

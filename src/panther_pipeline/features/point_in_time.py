@@ -110,9 +110,7 @@ def _user_activity(
     history = GroupedTimes(user_N, clock.now_N, clock.size)
     end_N = history.first_at_or_after(user_N, clock.now_N)
     sums = [history.prefix_sums(values_N) for values_N in (cents_N, *split_square(cents_N))]
-    columns = {
-        "user_log_s_since_last": _log_seconds_since(history.row_before(end_N, user_N), clock.time_us_N)
-    }
+    columns = {"user_log_s_since_last": _log_seconds_since(history.row_before(end_N, user_N), clock.time_us_N)}
     for days in windows_days:
         start_N = history.first_at_or_after(user_N, clock.before_N[days])
         count_N = end_N - start_N
@@ -126,9 +124,7 @@ def _user_activity(
             f"user_mean_{days}d": mean_N / 100,
             f"user_std_{days}d": std_N / 100,
             # Log of the ratio of the amount to the user's own mean; 0 = as usual or nothing to compare with.
-            f"amount_vs_mean_{days}d": np.where(
-                seen_N, _signed_log(cents_N / 100) - _signed_log(mean_N / 100), 0
-            ),
+            f"amount_vs_mean_{days}d": np.where(seen_N, _signed_log(cents_N / 100) - _signed_log(mean_N / 100), 0),
             # One cent keeps the score finite for a user who always pays the same; 20 is far outside either
             # way.
             f"amount_z_{days}d": np.where(count_N > 1, np.clip(distance_N / (std_N + 1), -20, 20), 0),
@@ -194,9 +190,7 @@ def _first_rows(pair_N: np.ndarray, rank_N: np.ndarray) -> np.ndarray:
     return order[changed]
 
 
-def _mean_and_std(
-    count_N: np.ndarray, total_N: np.ndarray, squares_N: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _mean_and_std(count_N: np.ndarray, total_N: np.ndarray, squares_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Population mean and standard deviation; 0 where there is no event."""
     divisor_N = np.maximum(count_N, 1)
     mean_N = total_N / divisor_N

@@ -40,9 +40,7 @@ class Timeline:
 class GroupedTimes:
     """Events of each group in order of time, ready for "which of them lie before t" questions."""
 
-    def __init__(
-        self, group_N: np.ndarray, rank_N: np.ndarray, size: int, keep_N: np.ndarray | None = None
-    ) -> None:
+    def __init__(self, group_N: np.ndarray, rank_N: np.ndarray, size: int, keep_N: np.ndarray | None = None) -> None:
         """Sort the events once.
 
         Args:

@@ -40,7 +40,9 @@ def _explain(name: str, catalog: CatalogProtocol, env: str | None) -> str:
     producer = _producer_of(name)
     if producer:
         command = f"kedro run --pipelines={producer}" + (f" --env={env}" if env else "")
-        return f"Dataset '{name}'{where} does not exist yet. It is made by pipeline '{producer}': run `{command}` first."
+        return (
+            f"Dataset '{name}'{where} does not exist yet. It is made by pipeline '{producer}': run `{command}` first."
+        )
     return (
         f"Source '{name}'{where} does not exist. Put the file there, or say where your data are: "
         f"`kedro run{f' --env={env}' if env else ''} --params=data_root=FOLDER`."

@@ -8,14 +8,10 @@ FINISHED or RUNNING for ever, and an unreachable tracking server costs a warning
 import atexit
 import functools
 import logging
-import platform
 import re
 import signal
-import subprocess
 import threading
 from collections.abc import Callable
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import mlflow
@@ -28,12 +24,12 @@ from kedro.pipeline.node import Node
 from kedro_mlflow.framework.hooks.mlflow_hook import MlflowHook
 from pydantic import BaseModel
 
+from panther_pipeline.code_version import read_code_version
+
 logger = logging.getLogger(__name__)
 
 # The plugin sets its own logger to INFO when it is imported, past any logging configuration.
 logging.getLogger("kedro_mlflow").setLevel(logging.WARNING)
-
-_VERSIONED_PACKAGES = ("panther_pipeline", "kedro", "mlflow", "numpy", "polars", "torch", "scikit-learn")
 
 
 def _never_stops_a_run(method: Callable[..., None]) -> Callable[..., None]:
@@ -75,7 +71,7 @@ class TrackingHook(MlflowHook):
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         MlflowHook.after_context_created(self, self._context)
         MlflowHook.before_pipeline_run(self, run_params=run_params, pipeline=pipeline, catalog=catalog)
-        mlflow.set_tags(_identity(self._context.project_path))
+        mlflow.set_tags(read_code_version(self._context.project_path))
         self._end_as_killed_when_interrupted()
 
     @hook_impl
@@ -112,9 +108,7 @@ class TrackingHook(MlflowHook):
         self, error: Exception, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
     ) -> None:
         if self.run_id is not None:
-            MlflowHook.on_pipeline_error(
-                self, error=error, run_params=run_params, pipeline=pipeline, catalog=catalog
-            )
+            MlflowHook.on_pipeline_error(self, error=error, run_params=run_params, pipeline=pipeline, catalog=catalog)
 
     def _end_as_killed_when_interrupted(self) -> None:
         # MLflow registers an exit handler that ends an open run as FINISHED. Ours is registered later, so it runs
@@ -138,23 +132,6 @@ def flatten(prefix: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         return {prefix: value}
     return {key: leaf for name, inner in value.items() for key, leaf in flatten(f"{prefix}.{name}", inner).items()}
-
-
-def _identity(project_path: Path) -> dict[str, str]:
-    tags = {f"version.{name}": version(name) for name in _VERSIONED_PACKAGES}
-    tags |= {"version.python": platform.python_version(), "machine": platform.machine()}
-    commit = _git(project_path, "rev-parse", "HEAD")
-    if commit:
-        tags |= {"git.commit": commit, "git.dirty": str(bool(_git(project_path, "status", "--porcelain"))).lower()}
-    return tags
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    try:
-        command = ["git", "-C", str(folder), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return ""
 
 
 def _end_open_run(run_id: str | None) -> None:

@@ -29,9 +29,7 @@ class Expectation(Config):
     """One more expectation of the accepted events."""
 
     type: str  # as in the Great Expectations gallery, with or without "expect_"
-    column: str | None = (
-        None  # column of `valid_events`; null for an expectation of the table or several columns
-    )
+    column: str | None = None  # column of `valid_events`; null for an expectation of the table or several columns
     kwargs: dict[str, Any] = Field(default_factory=dict)  # the expectation's other arguments
 
 
@@ -69,8 +67,7 @@ def check_expectations(
     ]
     facts = _count_facts(accepted, quarantined, schema)
     always_zero: Checks = [
-        ("column_values_to_be_between", {"column": name, "min_value": 0, "max_value": 0})
-        for name in facts.columns
+        ("column_values_to_be_between", {"column": name, "min_value": 0, "max_value": 0}) for name in facts.columns
     ]
     expectations = _run_suite("events", _to_pandas(accepted, rows), rows)
     expectations += _run_suite("facts", facts.to_pandas(), always_zero)
@@ -193,8 +190,7 @@ def _summarise(result: Any, kind: str, kwargs: dict[str, Any]) -> dict[str, Any]
     kind = kind.removeprefix("expect_")
     arguments = {key: _to_json(value) for key, value in kwargs.items() if key != "column"}
     found = {
-        key: _to_json(result.result.get(key))
-        for key in ("element_count", "unexpected_count", "unexpected_percent")
+        key: _to_json(result.result.get(key)) for key in ("element_count", "unexpected_count", "unexpected_percent")
     }
     observed = _to_json(result.result.get("observed_value"))
     told = ", ".join(f"{key} {value}" for key, value in arguments.items())

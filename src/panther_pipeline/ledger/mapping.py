@@ -50,13 +50,9 @@ def map_events(raw: pl.DataFrame | pl.LazyFrame, schema: LedgerSchema) -> pl.Dat
     columns = _read_roles(source, schema) | _read_attributes(source, schema)
     values = {name: part.values if isinstance(part, Reading) else part for name, part in columns.items()}
     ties = {f"tie_break_{i}": _read_tie_break(source[c]) for i, c in enumerate(schema.tie_break)}
-    events = pl.DataFrame(
-        {"source_row": pl.int_range(source.height, dtype=pl.Int64, eager=True), **values, **ties}
-    )
+    events = pl.DataFrame({"source_row": pl.int_range(source.height, dtype=pl.Int64, eager=True), **values, **ties})
     delay_us = round(schema.label.known_after_days * _US_PER_DAY) if schema.label else 0
-    known = pl.when(pl.col("label").is_not_null()).then(
-        pl.col("event_time") + pl.duration(microseconds=delay_us)
-    )
+    known = pl.when(pl.col("label").is_not_null()).then(pl.col("event_time") + pl.duration(microseconds=delay_us))
     events = events.with_columns(known.alias("label_time")).select(*event_columns(schema), *ties)
     return _mark_problems(events, source, columns)
 
@@ -84,9 +80,7 @@ def map_profiles(raw: pl.DataFrame | pl.LazyFrame, schema: LedgerSchema) -> pl.D
     profiles = pl.DataFrame({"user_id": user_ids, **texts})
     nameless = profiles["user_id"].null_count()
     if nameless:
-        logger.warning(
-            "raw_profiles: %d of %d rows have no user id and are left out", nameless, profiles.height
-        )
+        logger.warning("raw_profiles: %d of %d rows have no user id and are left out", nameless, profiles.height)
     profiles = profiles.filter(pl.col("user_id").is_not_null()).unique().sort("user_id")
     twice = profiles.filter(pl.col("user_id").is_duplicated())["user_id"].unique()
     if twice.len():
@@ -237,9 +231,7 @@ def _refuse_unreadable(column: pl.Series, values: pl.Series, key: str, noun: str
     )
 
 
-def _mark_problems(
-    events: pl.DataFrame, source: pl.DataFrame, columns: dict[str, Reading | pl.Series]
-) -> pl.DataFrame:
+def _mark_problems(events: pl.DataFrame, source: pl.DataFrame, columns: dict[str, Reading | pl.Series]) -> pl.DataFrame:
     """Add problem, problem_column and problem_value: of each row the first in the order of `Reason`."""
     in_order = sorted(columns, key="label".__eq__)  # time, amount, attributes, then the label
     readings = [part for name in in_order if isinstance(part := columns[name], Reading)]
@@ -248,8 +240,7 @@ def _mark_problems(
     nothing = pl.lit(None, dtype=pl.String)
     names = ("problem", "problem_column", "problem_value")
     return events.with_columns(
-        pl.coalesce([part[name] for part in parts]).alias(name) if parts else nothing.alias(name)
-        for name in names
+        pl.coalesce([part[name] for part in parts]).alias(name) if parts else nothing.alias(name) for name in names
     )
 
 

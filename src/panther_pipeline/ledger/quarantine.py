@@ -31,9 +31,7 @@ _ROLE_OF_REASON = {
 class QuarantineRules(Config):
     """What a row needs beyond being readable."""
 
-    required: list[
-        str
-    ]  # columns of `events` that may not be empty, besides user_id, event_id, event_time, amount
+    required: list[str]  # columns of `events` that may not be empty, besides user_id, event_id, event_time, amount
     max_id_chars: int = Field(ge=1)  # a longer id is quarantined: it is a swallowed line, not an id
 
 
@@ -68,9 +66,7 @@ def split_events(
     """
     unknown = [name for name in rules.required if name not in event_columns(schema)]
     if unknown:
-        raise ConfigurationError(
-            f"validation.rules.required names {unknown}; this ledger has {event_columns(schema)}."
-        )
+        raise ConfigurationError(f"validation.rules.required names {unknown}; this ledger has {event_columns(schema)}.")
     judged = _mark_duplicates(events.with_columns(reason=_first_reason(schema, rules)), schema)
     accepted = _number_events(judged.filter(pl.col("reason").is_null()), schema)
     quarantined = _describe(judged.filter(pl.col("reason").is_not_null()), schema, rules).sort("source_row")
@@ -128,17 +124,14 @@ def _first_reason(schema: LedgerSchema, rules: QuarantineRules) -> pl.Expr:
         Reason.MISSING_TIME: time.is_null() & ~pl.col("problem").str.starts_with("time_").fill_null(False),
         Reason.TIME_BEFORE_EARLIEST: time < earliest,
         Reason.TIME_AFTER_LATEST: time >= latest,
-        Reason.MISSING_AMOUNT: cents.is_null()
-        & ~pl.col("problem").str.starts_with("amount_").fill_null(False)
+        Reason.MISSING_AMOUNT: cents.is_null() & ~pl.col("problem").str.starts_with("amount_").fill_null(False)
         if schema.amount
         else pl.lit(False),
         Reason.AMOUNT_OUT_OF_RANGE: ~cents.is_between(lowest, highest),
         Reason.MISSING_REQUIRED_VALUE: pl.any_horizontal(required) if required else pl.lit(False),
     }
     in_order = [
-        pl.when((pl.col("problem") == reason.value).or_(tests.get(reason, pl.lit(False)))).then(
-            pl.lit(reason.value)
-        )
+        pl.when((pl.col("problem") == reason.value).or_(tests.get(reason, pl.lit(False)))).then(pl.lit(reason.value))
         for reason in Reason
     ]
     return pl.coalesce(in_order)
@@ -207,11 +200,7 @@ def _describe(quarantined: pl.DataFrame, schema: LedgerSchema, rules: Quarantine
     return (
         quarantined.with_columns(**shown)
         .with_columns(
-            problem_column=pl.when(mapped)
-            .then("problem_column")
-            .when(is_required)
-            .then(required)
-            .otherwise(column),
+            problem_column=pl.when(mapped).then("problem_column").when(is_required).then(required).otherwise(column),
             problem_value=pl.when(mapped).then("problem_value").otherwise(value),
         )
         .drop(*shown)

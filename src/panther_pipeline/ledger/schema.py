@@ -21,9 +21,7 @@ class TimeColumn(Config):
     """Where an event's instant stands and how to read it."""
 
     column: str
-    format: str | None = (
-        None  # chrono format such as "%Y-%m-%d %H:%M:%S"; null = ISO 8601 or a datetime column
-    )
+    format: str | None = None  # chrono format such as "%Y-%m-%d %H:%M:%S"; null = ISO 8601 or a datetime column
     zone: str  # IANA zone of naive times; stored times are UTC
     earliest: str  # ISO date or date-time in `zone`; an earlier event is quarantined as time travel
     latest: str  # the same; a later event is quarantined. A date means the whole of that day
@@ -93,9 +91,7 @@ class LedgerSchema(Config):
     user_id: str
     event_id: str
     event_time: TimeColumn
-    tie_break: list[
-        str
-    ]  # source columns that order events of a user at the same instant; numbers sort as numbers
+    tie_break: list[str]  # source columns that order events of a user at the same instant; numbers sort as numbers
     amount: str | None  # source column, decimal number; kept as int64 minor units (cents)
     amount_range: list[float]  # [lowest, highest] allowed, in major units
     counterparty: str | None
@@ -117,8 +113,7 @@ class LedgerSchema(Config):
         bounds = self.amount_range
         if len(bounds) != 2 or not -_MOST_UNITS <= bounds[0] < bounds[1] <= _MOST_UNITS:
             problems.append(
-                f"amount_range must be [lowest, highest] with lowest < highest, both within "
-                f"±{_MOST_UNITS:.0e}"
+                f"amount_range must be [lowest, highest] with lowest < highest, both within ±{_MOST_UNITS:.0e}"
             )
         if self.profile_attributes and self.profile_user_id is None:
             problems.append("profile_attributes are declared, but profile_user_id is null")
@@ -134,11 +129,7 @@ class LedgerSchema(Config):
             **{f"attributes.{a.name}": a.column for a in self.attributes},
         }  # fmt: skip
         label = self.label.column if self.label else None
-        leaks = [
-            f"{key} uses source column '{c}', which is the label"
-            for key, c in used.items()
-            if c and c == label
-        ]
+        leaks = [f"{key} uses source column '{c}', which is the label" for key, c in used.items() if c and c == label]
         profile = {f"profile_attributes.{a.name}": a.column for a in self.profile_attributes}
         named = {**used, **profile, "label.column": label, "profile_user_id": self.profile_user_id}
         return leaks + [

@@ -28,9 +28,7 @@ class SplitConfig(Config):
         try:
             instants = [parse_instant(bound) for bound in bounds]
         except ValueError as error:
-            raise ValueError(
-                f"train_end, valid_end and test_end must be ISO 8601 instants: {error}"
-            ) from None
+            raise ValueError(f"train_end, valid_end and test_end must be ISO 8601 instants: {error}") from None
         if instants != sorted(set(instants)):
             raise ValueError(f"train_end < valid_end < test_end is required; got {', '.join(bounds)}")
         if self.test_end_us is not None and self.test_start_us >= self.test_end_us:

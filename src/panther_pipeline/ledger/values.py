@@ -103,9 +103,9 @@ def read_times(column: pl.Series, config: TimeColumn) -> Reading:
                 _problem_where(present & naive.is_null(), Reason.TIME_UNPARSABLE),
             )
     first = naive.dt.replace_time_zone(config.zone, ambiguous="earliest", non_existent="null")
-    instants = naive.dt.replace_time_zone(
-        config.zone, ambiguous="null", non_existent="null"
-    ).dt.convert_time_zone("UTC")
+    instants = naive.dt.replace_time_zone(config.zone, ambiguous="null", non_existent="null").dt.convert_time_zone(
+        "UTC"
+    )
     if offset_us is not None:  # the text states its own offset: the declared zone does not apply
         stated = naive.dt.replace_time_zone("UTC") - offset_us
         instants = pl.select(pl.when(offset_us.is_not_null()).then(stated).otherwise(instants)).to_series()
@@ -227,9 +227,7 @@ def _read_float_money(column: pl.Series) -> Reading:
 
 
 def _problem_where(bad: pl.Series, reason: Reason) -> pl.Series:
-    return pl.select(
-        pl.when(bad).then(pl.lit(reason.value)).otherwise(pl.lit(None, dtype=pl.String))
-    ).to_series()
+    return pl.select(pl.when(bad).then(pl.lit(reason.value)).otherwise(pl.lit(None, dtype=pl.String))).to_series()
 
 
 def _nothing(column: pl.Series) -> pl.Series:

@@ -48,9 +48,7 @@ class RankedRows:
         Args:
             weight_R: weights >= 0 in the original order of the rows; None = 1 each.
         """
-        weights_R = (
-            np.ones(len(self.order_R)) if weight_R is None else weight_R[self.order_R].astype(np.float64)
-        )
+        weights_R = np.ones(len(self.order_R)) if weight_R is None else weight_R[self.order_R].astype(np.float64)
         return Curve(self, weights_R)
 
 
@@ -127,11 +125,7 @@ def brier(curve: Curve) -> float:
     """Mean squared distance of probability and outcome."""
     total = curve.weight_R.sum()
     rows = curve.rows
-    return (
-        float(np.sum((rows.score_R - rows.label_R) ** 2 * curve.weight_R) / total)
-        if total > 0
-        else float("nan")
-    )
+    return float(np.sum((rows.score_R - rows.label_R) ** 2 * curve.weight_R) / total) if total > 0 else float("nan")
 
 
 def expected_calibration_error(curve: Curve) -> float:

@@ -63,8 +63,7 @@ def measure_fraud_scores(fraud_scores: pl.DataFrame, config: BootstrapConfig) ->
     if test.is_empty():
         return []
     tables = {
-        (model, seed): table
-        for (model, seed), table in test.sort("row").group_by("model", "seed", maintain_order=True)
+        (model, seed): table for (model, seed), table in test.sort("row").group_by("model", "seed", maintain_order=True)
     }
     first = next(iter(tables.values()))
     for (model, seed), table in tables.items():
@@ -77,9 +76,7 @@ def measure_fraud_scores(fraud_scores: pl.DataFrame, config: BootstrapConfig) ->
     records = []
     for (model, metric), value in values.items():
         seeds = sum(name == model for name, _ in tables)
-        low, high = (
-            percentile_interval(resampled[model, metric]) if (model, metric) in resampled else (None, None)
-        )
+        low, high = percentile_interval(resampled[model, metric]) if (model, metric) in resampled else (None, None)
         common = {"task": TASK, "split": SPLIT, "n": first.height, "seeds": seeds}
         if math.isfinite(value):
             records.append(make_record(**common, model=model, metric=metric, value=value, low=low, high=high))

@@ -57,9 +57,7 @@ def is_cold_user(sequences: TokenSequences) -> np.ndarray:
     return in_train[sequences.offsets_U1[1:]] == in_train[sequences.offsets_U1[:-1]]
 
 
-def rank_next_transactions(
-    backbone: Backbone, sequences: TokenSequences, config: RankingConfig
-) -> pl.DataFrame:
+def rank_next_transactions(backbone: Backbone, sequences: TokenSequences, config: RankingConfig) -> pl.DataFrame:
     """Rank the token of every target with every baseline and with the backbone.
 
     Args:
@@ -92,17 +90,13 @@ def rank_next_transactions(
     return pl.concat([_rank_table(model, shared, ranks_M, log_prob_M) for model, ranks_M in ranks.items()])
 
 
-def _rank_table(
-    model: str, shared: dict[str, np.ndarray], ranks_M: np.ndarray, log_prob_M: np.ndarray
-) -> pl.DataFrame:
+def _rank_table(model: str, shared: dict[str, np.ndarray], ranks_M: np.ndarray, log_prob_M: np.ndarray) -> pl.DataFrame:
     return pl.DataFrame(shared).select(
         "row",
         "user_ix",
         model=pl.lit(model),
         rank=pl.Series(np.where(ranks_M < MISS, ranks_M, -1), dtype=pl.Int32).replace(-1, None),
-        log_prob=pl.Series(log_prob_M, dtype=pl.Float32)
-        if model == MODEL
-        else pl.lit(None, dtype=pl.Float32),
+        log_prob=pl.Series(log_prob_M, dtype=pl.Float32) if model == MODEL else pl.lit(None, dtype=pl.Float32),
         cold="cold",
     )
 
@@ -126,12 +120,7 @@ def measure_ranks(ranks: pl.DataFrame, config: BootstrapConfig) -> list[dict[str
         favours the baseline.
     """
     splits = {"test": ranks, "test_cold": ranks.filter("cold")}
-    return [
-        record
-        for name, table in splits.items()
-        if len(table)
-        for record in _measure_split(name, table, config)
-    ]
+    return [record for name, table in splits.items() if len(table) for record in _measure_split(name, table, config)]
 
 
 def _measure_split(split: str, ranks: pl.DataFrame, config: BootstrapConfig) -> list[dict[str, Any]]:
@@ -153,9 +142,7 @@ def _measure_split(split: str, ranks: pl.DataFrame, config: BootstrapConfig) -> 
         seed=config.seed,
     )
     return [
-        make_record(
-            task=TASK, model=model, metric=metric, split=split, value=value, low=low, high=high, n=len(wide)
-        )
+        make_record(task=TASK, model=model, metric=metric, split=split, value=value, low=low, high=high, n=len(wide))
         for (model, metric), value, low, high in zip(columns, *(_none_for_nan(m) for m in means), strict=True)
     ]
 

@@ -51,9 +51,7 @@ def measure_oracle(
         return []
     foreign = [f.name for f in tokenizer.fields if f.source != "amount" and f.column not in _KNOWN_CATEGORIES]
     if foreign:
-        logger.warning(
-            "No oracle: the tokens contain %s, for which the simulator gives no distribution.", foreign
-        )
+        logger.warning("No oracle: the tokens contain %s, for which the simulator gives no distribution.", foreign)
         return []
     targets = ranks.filter(model=MODEL).with_columns(
         event_id=valid_events["event_id"].gather(ranks.filter(model=MODEL)["row"])
@@ -66,12 +64,7 @@ def measure_oracle(
     best_M = _best_probability(states.filter(is_known_M), truth, tokenizer)
     targets = targets.filter(is_known_M).with_columns(best=best_M)
     splits = {"test": targets, "test_cold": targets.filter("cold")}
-    return [
-        record
-        for split, table in splits.items()
-        if len(table)
-        for record in _measure_split(split, table, config)
-    ]
+    return [record for split, table in splits.items() if len(table) for record in _measure_split(split, table, config)]
 
 
 def _best_probability(states: pl.DataFrame, truth: SimulationTruth, tokenizer: Tokenizer) -> np.ndarray:
@@ -81,9 +74,7 @@ def _best_probability(states: pl.DataFrame, truth: SimulationTruth, tokenizer: T
     def encode(category_G: np.ndarray, channel_G: np.ndarray, bin_G: np.ndarray) -> np.ndarray:
         values = {"category": category_G, "channel": channel_G}
         columns = [
-            bin_G + 2
-            if field.source == "amount"
-            else tokenizer.attribute_ids(field.name, values[field.column])
+            bin_G + 2 if field.source == "amount" else tokenizer.attribute_ids(field.name, values[field.column])
             for field in tokenizer.fields
         ]
         ids_G = tokenizer.encode_attribute_tuples(np.column_stack(columns)).astype(np.int64)
@@ -104,7 +95,5 @@ def _measure_split(split: str, targets: pl.DataFrame, config: BootstrapConfig) -
     shared = {"task": TASK, "split": split, "n": len(targets)}
     return [
         make_record(**shared, model="oracle", metric="hr@1", value=mean[0], low=low[0], high=high[0]),
-        make_record(
-            **shared, model=MODEL, metric="share_of_oracle", value=mean[1] / mean[0], low=low[1], high=high[1]
-        ),
+        make_record(**shared, model=MODEL, metric="share_of_oracle", value=mean[1] / mean[0], low=low[1], high=high[1]),
     ]

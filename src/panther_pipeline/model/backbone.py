@@ -140,9 +140,7 @@ class Backbone(nn.Module):
         def write(temporary: Path) -> None:
             tensors = {name: t.detach().float().cpu().contiguous() for name, t in self.state_dict().items()}
             save_file(tensors, temporary / _WEIGHTS)
-            (temporary / _CONFIG).write_text(
-                json.dumps(self._description(), indent=2) + "\n", encoding="utf-8"
-            )
+            (temporary / _CONFIG).write_text(json.dumps(self._description(), indent=2) + "\n", encoding="utf-8")
 
         facts = {"tokenizer_digest": self.tokenizer_digest, "backbone_digest": self.digest}
         publish_folder(folder, write, facts=facts)
@@ -160,9 +158,7 @@ class Backbone(nn.Module):
         try:
             description = json.loads((generation / _CONFIG).read_text(encoding="utf-8"))
             config = ModelConfig.model_validate(description.pop("model"))
-            with torch.device(
-                "meta"
-            ):  # shapes without memory: a hostile size is refused before it is allocated
+            with torch.device("meta"):  # shapes without memory: a hostile size is refused before it is allocated
                 expected = cls(config, **description).state_dict()
             tensors = _read_weights(generation / _WEIGHTS, expected)
         except (ValueError, TypeError, KeyError, AttributeError, RuntimeError, SafetensorError) as error:
@@ -192,9 +188,7 @@ def _read_weights(path: Path, expected: dict[str, Tensor]) -> dict[str, Tensor]:
         for name, tensor in expected.items():
             shape = file.get_slice(name).get_shape()
             if list(shape) != list(tensor.shape):
-                raise ArtifactError(
-                    f"weight {name} has shape {shape}, the description says {list(tensor.shape)}"
-                )
+                raise ArtifactError(f"weight {name} has shape {shape}, the description says {list(tensor.shape)}")
         tensors = {name: file.get_tensor(name) for name in expected}
     for name, tensor in tensors.items():
         if tensor.dtype != torch.float32 or not bool(torch.isfinite(tensor).all()):

@@ -25,9 +25,7 @@ class EventBatch:
 
     def to(self, device: torch.device | str) -> Self:
         """The same batch on another device; copies overlap with computation where memory is pinned."""
-        return type(self)(
-            **{f.name: getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)}
-        )
+        return type(self)(**{f.name: getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)})
 
     def last_B(self) -> Tensor:
         """int64 (B,): position of each window's newest event."""

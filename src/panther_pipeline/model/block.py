@@ -18,9 +18,7 @@ class Block(nn.Module):
         dim, hidden = config.dim, config.feed_forward_multiple * config.dim
         self.attention = CausalAttention(dim, config.num_heads) if config.mixer != "sprm" else None
         self.patterns = (
-            PatternRecognition(
-                dim, config.num_heads, config.num_prototypes, config.kernel_size, config.dilations
-            )
+            PatternRecognition(dim, config.num_heads, config.num_prototypes, config.kernel_size, config.dilations)
             if config.mixer != "attention"
             else None
         )

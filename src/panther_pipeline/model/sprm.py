@@ -48,9 +48,7 @@ class DilatedConvolutions(nn.Module):
 class PatternRecognition(nn.Module):
     """Convolutions, then attention of every event to K learnable prototypes; cost grows with T·K, not T²."""
 
-    def __init__(
-        self, dim: int, num_heads: int, num_prototypes: int, kernel_size: int, dilations: list[int]
-    ) -> None:
+    def __init__(self, dim: int, num_heads: int, num_prototypes: int, kernel_size: int, dilations: list[int]) -> None:
         super().__init__()
         self.num_heads = num_heads
         self.convolutions = DilatedConvolutions(dim, kernel_size, dilations)

@@ -26,7 +26,9 @@ def mlflow_reporter(prefix: str) -> Callable[[int, dict[str, float]], None]:
         if not works:
             return
         now_ms = int(time.time() * 1000)
-        points = [Metric(f"{prefix}/{name}".replace("@", "_at_"), value, now_ms, step) for name, value in metrics.items()]
+        points = [
+            Metric(f"{prefix}/{name}".replace("@", "_at_"), value, now_ms, step) for name, value in metrics.items()
+        ]
         try:
             # One request for all values of a step: single calls cost 8 ms each on SQLite.
             client.log_batch(run_id, metrics=points)

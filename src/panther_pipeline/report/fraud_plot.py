@@ -70,9 +70,7 @@ def plot_calibration(fraud_scores: pl.DataFrame) -> go.Figure:
     if not figure.data:
         return figure.update_layout(title="No labelled scores with both classes in the test window")
     line = {"dash": "dot", "color": COLORS[0]}
-    figure.add_scatter(
-        x=[smallest, 1], y=[smallest, 1], mode="lines", line=line, name="perfect", hoverinfo="skip"
-    )
+    figure.add_scatter(x=[smallest, 1], y=[smallest, 1], mode="lines", line=line, name="perfect", hoverinfo="skip")
     figure.update_xaxes(title="predicted probability", type="log", dtick=1, exponentformat="power")
     figure.update_yaxes(title="observed share", type="log", dtick=1, exponentformat="power")
     return figure.update_layout(

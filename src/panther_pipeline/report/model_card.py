@@ -52,8 +52,7 @@ def render_model_card(content: CardContent) -> str:
     }  # fmt: skip
     links = "".join(f'<a href="#{key}">{escape(TITLES[key])}</a>' for key in sections)
     body = "".join(
-        f'<section id="{key}"><h2>{escape(TITLES[key])}</h2>{html}</section>'
-        for key, html in sections.items()
+        f'<section id="{key}"><h2>{escape(TITLES[key])}</h2>{html}</section>' for key, html in sections.items()
     )
     title = f"{content.config.title}: {content.config.ledger}"
     return (
@@ -87,9 +86,7 @@ def _oracle_share(metrics: list[dict[str, Any]], split: str) -> str:
     ceiling = find_value(metrics, task="next_transaction", model="oracle", metric="hr@1", split=split)
     if share is None or ceiling is None:
         return ""
-    interval = (
-        f" (95 % interval {share['low']:.1%} to {share['high']:.1%})" if share["low"] is not None else ""
-    )
+    interval = f" (95 % interval {share['low']:.1%} to {share['high']:.1%})" if share["low"] is not None else ""
     return (
         "<p>The process that drew this ledger is known: a forecaster who knows it and every user's tastes is "
         f"right in {ceiling['value']:.1%} of the cases. "
@@ -156,17 +153,13 @@ def _data_quality(report: dict[str, Any]) -> str:
     checks = report.get("expectations", [])
     failed = sum(not check["success"] for check in checks)
     verdict = (
-        f"<p>{len(checks) - failed} of {len(checks)} expectations of the accepted events hold.</p>"
-        if checks
-        else ""
+        f"<p>{len(checks) - failed} of {len(checks)} expectations of the accepted events hold.</p>" if checks else ""
     )
     return table(["", "rows", "share"], rows) + verdict
 
 
 def _facts(facts: dict[str, str]) -> str:
-    items = "".join(
-        f"<div><dt>{escape(name)}</dt><dd>{escape(str(value))}</dd></div>" for name, value in facts.items()
-    )
+    items = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(str(value))}</dd></div>" for name, value in facts.items())
     return f'<dl class="facts">{items}</dl>'
 
 

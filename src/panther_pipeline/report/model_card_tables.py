@@ -53,8 +53,7 @@ def table(
     body = []
     for at, row in enumerate(rows):
         cells = [
-            cell if cell.startswith("<td") else f"<td{_align(i, num_text)}>{cell}</td>"
-            for i, cell in enumerate(row)
+            cell if cell.startswith("<td") else f"<td{_align(i, num_text)}>{cell}</td>" for i, cell in enumerate(row)
         ]
         body.append(f"<tr{' class=ours' if ours and ours[at] else ''}>{''.join(cells)}</tr>")
     foot = f"<caption>{caption}</caption>" if caption else ""
@@ -69,9 +68,7 @@ def _align(column: int, num_text: int) -> str:
 def ranking_table(metrics: list[Record], split: str) -> str:
     """Next-transaction metrics of one split, models as rows; an empty text when it was not measured."""
     records = [
-        r
-        for r in metrics
-        if r["task"] == "next_transaction" and r["split"] == split and r["metric"] in RANKING_METRICS
+        r for r in metrics if r["task"] == "next_transaction" and r["split"] == split and r["metric"] in RANKING_METRICS
     ]
     if not records:
         return ""
@@ -79,19 +76,14 @@ def ranking_table(metrics: list[Record], split: str) -> str:
     models += [model for model in ("panther", "oracle") if find_value(records, model=model)]
     num_targets = records[0]["n"]
     caption = (
-        f"{num_targets:,} transactions; below each number its 95 % interval over users; "
-        "the highest model in colour."
+        f"{num_targets:,} transactions; below each number its 95 % interval over users; the highest model in colour."
     )
     return metric_table(records, models, RANKING_METRICS, caption)
 
 
 def fraud_table(metrics: list[Record]) -> str:
     """Fraud metrics of the test window; the four rows of the comparison are there even when not measured."""
-    records = [
-        r
-        for r in metrics
-        if r["task"] == "fraud" and r["split"] == "test" and "difference" not in r["metric"]
-    ]
+    records = [r for r in metrics if r["task"] == "fraud" and r["split"] == "test" and "difference" not in r["metric"]]
     if not records:
         caption = "Not measured: this ledger has no labels, or its test window lacks one of the two classes."
         return metric_table([], FRAUD_MODELS, FRAUD_METRICS, caption)
@@ -103,9 +95,7 @@ def fraud_table(metrics: list[Record]) -> str:
         f"{'seed' if seeds == 1 else 'seeds'}; 95 % intervals over users; the best of each column in colour."
     )
     parts = [columns[at : at + _COLUMNS_PER_TABLE] for at in range(0, len(columns), _COLUMNS_PER_TABLE)]
-    return "".join(
-        metric_table(records, models, part, caption if part is parts[-1] else "") for part in parts
-    )
+    return "".join(metric_table(records, models, part, caption if part is parts[-1] else "") for part in parts)
 
 
 def metric_table(records: list[Record], models: list[str], columns: list[str], caption: str) -> str:
@@ -118,9 +108,7 @@ def metric_table(records: list[Record], models: list[str], columns: list[str], c
         ]
         for model in models
     ]
-    return table(
-        ["model", *columns], rows, caption=escape(caption), ours=[model in _OURS for model in models]
-    )
+    return table(["model", *columns], rows, caption=escape(caption), ours=[model in _OURS for model in models])
 
 
 def difference_table(metrics: list[Record], task: str) -> str:
@@ -135,9 +123,7 @@ def difference_table(metrics: list[Record], task: str) -> str:
              f"{record['low']:+.4f} to {record['high']:+.4f}" if record["low"] is not None else "–",
              _verdict(record)]
         )  # fmt: skip
-    caption = (
-        "Same transactions, same resamples of users. No direction is named when the interval contains 0."
-    )
+    caption = "Same transactions, same resamples of users. No direction is named when the interval contains 0."
     head = ["difference", "metric", "split", "value", "95 % interval", "the first is"]
     return table(head, rows, caption=caption, num_text=3) if rows else ""
 
@@ -152,11 +138,7 @@ def number(value: float | None) -> str:
 def _cell(record: Record | None, best: Record | None) -> str:
     if record is None:
         return '<td class="n soft">–</td>'
-    low_high = (
-        f"<small>{number(record['low'])} – {number(record['high'])}</small>"
-        if record["low"] is not None
-        else ""
-    )
+    low_high = f"<small>{number(record['low'])} – {number(record['high'])}</small>" if record["low"] is not None else ""
     return f'<td class="n{" best" if record is best else ""}">{number(record["value"])}{low_high}</td>'
 
 

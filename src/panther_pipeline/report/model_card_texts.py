@@ -51,16 +51,10 @@ PROTOCOL = [
 ]
 
 INTENDED_USE = [
-    (
-        "Ranking transactions for review and forecasting spending behaviour in the ledger the model was "
-        "trained on."
-    ),
+    ("Ranking transactions for review and forecasting spending behaviour in the ledger the model was trained on."),
     "Not made for decisions about a person without review: credit, closing of accounts, employment.",
     "Not made for another ledger without training and measuring there.",
-    (
-        "Embeddings are personal data: the same access and deletion rules as for the transactions they were "
-        "made from."
-    ),
+    ("Embeddings are personal data: the same access and deletion rules as for the transactions they were made from."),
 ]
 
 LIMITS = [
@@ -68,16 +62,10 @@ LIMITS = [
         "A simulated ledger shows that the machinery works and how much of the possible it reaches. It says "
         "nothing about fraud in the world."
     ),
-    (
-        "One training seed unless a table says otherwise: intervals cover the choice of users, not the luck "
-        "of training."
-    ),
+    ("One training seed unless a table says otherwise: intervals cover the choice of users, not the luck of training."),
     "The test window is one period. A season or a change in prices that it does not contain was not tested.",
     "Labels come late and miss fraud that nobody reported: such transactions count as legitimate.",
-    (
-        "An interval says how far the number may move with other users of the same kind, not with other kinds"
-        " of users."
-    ),
+    ("An interval says how far the number may move with other users of the same kind, not with other kinds of users."),
     "Few frauds make wide intervals: read the interval before the number.",
     "Prototype weights show association, not the reason for a score.",
     "The user map keeps the share of variance printed at its axes; what looks close may be far apart.",

@@ -20,9 +20,7 @@ def plot_prototypes(prototype_weights: pl.DataFrame) -> go.Figure:
     """
     if prototype_weights.is_empty():
         return go.Figure().update_layout(title="This backbone has no prototypes")
-    wide = prototype_weights.pivot(
-        on="prototype", index=["token_id", "token"], values="weight", maintain_order=True
-    )
+    wide = prototype_weights.pivot(on="prototype", index=["token_id", "token"], values="weight", maintain_order=True)
     names = [escape(name) for name in wide["token"]]
     prototypes = wide.columns[2:]
     ratio = wide.select(prototypes).to_numpy() * len(prototypes)
@@ -46,6 +44,4 @@ def plot_prototypes(prototype_weights: pl.DataFrame) -> go.Figure:
         tickfont_size=10,
     )
     figure.update_xaxes(title="prototype", tickfont_size=9, showgrid=False)
-    return figure.update_layout(
-        height=140 + _ROW_PX * len(names), template="plotly_white", margin={"t": 20, "r": 10}
-    )
+    return figure.update_layout(height=140 + _ROW_PX * len(names), template="plotly_white", margin={"t": 20, "r": 10})

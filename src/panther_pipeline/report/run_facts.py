@@ -11,14 +11,21 @@ from panther_pipeline.tokenizer.sequences import TokenSequences
 _SHOWN_DIGITS = 16
 
 
-def describe_run(sequences: TokenSequences, backbone: Backbone) -> dict[str, str]:
+def describe_run(
+    sequences: TokenSequences, backbone: Backbone, code_version: dict[str, str], seed: int
+) -> dict[str, str]:
     """Fingerprints, counts and periods, as texts for the head of the card.
 
     Args:
         sequences: the histories that were read.
         backbone: the model that was measured.
+        code_version: commit and changes, from `read_code_version`.
+        seed: of training.
     """
+    commit = code_version["commit"][:_SHOWN_DIGITS] or "not in a git checkout"
     facts = {
+        "commit": commit + (" with local changes" if code_version["changed"] == "true" else ""),
+        "seed": str(seed),
         "data fingerprint": fingerprint_sequences(sequences)[:_SHOWN_DIGITS],
         "tokenizer": sequences.tokenizer_digest[:_SHOWN_DIGITS],
         "backbone": backbone.digest[:_SHOWN_DIGITS],

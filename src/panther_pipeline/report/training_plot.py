@@ -26,10 +26,6 @@ def plot_training_curves(training_curves: pl.DataFrame) -> go.Figure:
     for column, names in enumerate(panels.values(), start=1):
         for name in names:
             curve = training_curves.filter(pl.col("metric") == name).sort("step")
-            figure.add_scatter(
-                x=curve["step"].to_list(), y=curve["value"].to_list(), name=name, row=1, col=column
-            )
+            figure.add_scatter(x=curve["step"].to_list(), y=curve["value"].to_list(), name=name, row=1, col=column)
         figure.update_xaxes(title_text="step", row=1, col=column)
-    return figure.update_layout(
-        title="Pretraining", template="plotly_white", legend={"orientation": "h", "y": -0.25}
-    )
+    return figure.update_layout(title="Pretraining", template="plotly_white", legend={"orientation": "h", "y": -0.25})

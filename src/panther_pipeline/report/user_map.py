@@ -33,9 +33,7 @@ def plot_user_map(user_embeddings: pl.DataFrame, seed: int) -> go.Figure:
     num_events = with_history["num_events"].gather(chosen).to_numpy()
     shares = components.explained_variance_ratio_
     ticks = [
-        n
-        for n in (1, 3, 10, 30, 100, 300, 1000, 3000, 10_000, 100_000)
-        if num_events.min() <= n <= num_events.max()
+        n for n in (1, 3, 10, 30, 100, 300, 1000, 3000, 10_000, 100_000) if num_events.min() <= n <= num_events.max()
     ]
     colorbar = {
         "title": {"text": "events", "side": "right"},

@@ -38,9 +38,7 @@ class PeriodicEmbedding(nn.Module):
 
     def __init__(self, num_numbers: int, config: NetworkConfig) -> None:
         super().__init__()
-        self.frequency_FK = nn.Parameter(
-            torch.randn(num_numbers, config.num_frequencies) * config.frequency_scale
-        )
+        self.frequency_FK = nn.Parameter(torch.randn(num_numbers, config.num_frequencies) * config.frequency_scale)
         bound = 1 / math.sqrt(2 * config.num_frequencies)
         shape = (num_numbers, 2 * config.num_frequencies, config.number_width)
         self.weight_FKW = nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
@@ -74,9 +72,7 @@ class DeepCrossNetwork(nn.Module):
         super().__init__()
         width = num_numbers * config.number_width + embedding_dim
         self.numbers = PeriodicEmbedding(num_numbers, config)
-        self.cross = nn.ModuleList(
-            CrossLayer(width, config.cross_rank) for _ in range(config.num_cross_layers)
-        )
+        self.cross = nn.ModuleList(CrossLayer(width, config.cross_rank) for _ in range(config.num_cross_layers))
         sizes = [width, *config.deep_widths]
         layers = [[nn.Linear(a, b), nn.ReLU(), nn.Dropout(config.dropout)] for a, b in pairwise(sizes)]
         self.deep = nn.Sequential(*[module for layer in layers for module in layer])

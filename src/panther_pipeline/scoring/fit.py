@@ -79,13 +79,9 @@ def _train(task: FraudTask, config: HeadConfig, seed: int) -> DeepCrossNetwork:
     # Initialisation and dropout draw from torch's global state: give them one of their own and put it back.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = DeepCrossNetwork(
-            len(task.feature_names) + NUM_SURPRISES, task.embeddings_RD.shape[1], config.network
-        )
+        network = DeepCrossNetwork(len(task.feature_names) + NUM_SURPRISES, task.embeddings_RD.shape[1], config.network)
         _set_statistics(network, numbers_RF[fit], embedding_RD[fit], label_R[fit])
-        optimizer = torch.optim.AdamW(
-            network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
-        )
+        optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
         best, best_precision, waited = copy.deepcopy(network.state_dict()), -1.0, 0
         for _ in range(config.max_epochs):
             _run_epoch(network, optimizer, fit, (numbers_RF, embedding_RD, label_R), config.batch_size)
@@ -100,15 +96,11 @@ def _train(task: FraudTask, config: HeadConfig, seed: int) -> DeepCrossNetwork:
     scaler = PlattScaler.fit(logit_R, label_R[calibration].numpy())
     network.platt_slope.fill_(scaler.slope)
     network.platt_intercept.fill_(scaler.intercept)
-    logger.info(
-        "%s seed %d: average precision %.3f on the calibration rows", MODEL_NAME, seed, best_precision
-    )
+    logger.info("%s seed %d: average precision %.3f on the calibration rows", MODEL_NAME, seed, best_precision)
     return network
 
 
-def _set_statistics(
-    network: DeepCrossNetwork, numbers_RF: Tensor, embedding_RD: Tensor, label_R: Tensor
-) -> None:
+def _set_statistics(network: DeepCrossNetwork, numbers_RF: Tensor, embedding_RD: Tensor, label_R: Tensor) -> None:
     """Means and spreads of the fit rows alone; a constant input is only centred."""
     for name, values in (("number", numbers_RF), ("embedding", embedding_RD)):
         suffix = "F" if name == "number" else "D"

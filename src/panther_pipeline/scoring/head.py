@@ -41,9 +41,7 @@ class FraudHead:
     def is_trained(self) -> bool:
         return self._network is not None
 
-    def score(
-        self, features_RF: np.ndarray, embeddings_RD: np.ndarray, surprises_RS: np.ndarray
-    ) -> np.ndarray:
+    def score(self, features_RF: np.ndarray, embeddings_RD: np.ndarray, surprises_RS: np.ndarray) -> np.ndarray:
         """Calibrated probability of fraud, the same offline and online.
 
         Args:
@@ -72,8 +70,7 @@ class FraudHead:
         numbers_RF = np.hstack([features_RF, surprises_RS]).astype(np.float32, copy=False)
         chunks = range(0, len(numbers_RF), _CHUNK_ROWS)
         scores = [
-            self._score_chunk(numbers_RF[i : i + _CHUNK_ROWS], embeddings_RD[i : i + _CHUNK_ROWS])
-            for i in chunks
+            self._score_chunk(numbers_RF[i : i + _CHUNK_ROWS], embeddings_RD[i : i + _CHUNK_ROWS]) for i in chunks
         ]
         return np.concatenate(scores) if scores else np.empty(0, dtype=np.float32)
 
@@ -107,19 +104,13 @@ class FraudHead:
         try:
             config = NetworkConfig.model_validate(facts["config"])
             names, dim = list(facts["feature_names"]), int(facts["embedding_dim"])
-            network = (
-                _load_network(folder / _WEIGHTS, len(names), dim, config) if facts["is_trained"] else None
-            )
+            network = _load_network(folder / _WEIGHTS, len(names), dim, config) if facts["is_trained"] else None
         except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
-            raise ArtifactError(
-                f"{path} is not a fraud head of this version ({error}). Run finetune again."
-            ) from None
+            raise ArtifactError(f"{path} is not a fraud head of this version ({error}). Run finetune again.") from None
         return cls(names, dim, config, network)
 
 
-def _load_network(
-    file: Path, num_features: int, embedding_dim: int, config: NetworkConfig
-) -> DeepCrossNetwork:
+def _load_network(file: Path, num_features: int, embedding_dim: int, config: NetworkConfig) -> DeepCrossNetwork:
     weights: dict[str, Any] = load_file(file)
     broken = [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]
     if broken:

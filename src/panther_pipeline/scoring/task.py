@@ -29,12 +29,8 @@ class FraudTaskConfig(Config):
     """Which labelled events belong to the task."""
 
     fit_start: str | None  # ISO instant; older events are not fitted on (null = from the start of the ledger)
-    calibration_share: float = Field(
-        gt=0, lt=1
-    )  # newest share of the labelled rows: early stopping and calibration
-    exclude_known_compromised_users: (
-        bool  # drop test events of users whose fraud was known when the day began
-    )
+    calibration_share: float = Field(gt=0, lt=1)  # newest share of the labelled rows: early stopping and calibration
+    exclude_known_compromised_users: bool  # drop test events of users whose fraud was known when the day began
 
     @field_validator("fit_start")
     @classmethod
@@ -103,9 +99,7 @@ def assemble_fraud_task(
     chosen = np.flatnonzero(part_N >= 0)
     chosen = chosen[np.argsort(time_N[chosen], kind="stable")]
     if not len(chosen):
-        logger.warning(
-            "No labelled event is known before the test: the fraud task is empty and nothing is fitted."
-        )
+        logger.warning("No labelled event is known before the test: the fraud task is empty and nothing is fitted.")
     embeddings_RD, surprises_RS = _align_embeddings(event_embeddings, chosen)
     names = [name for name in event_features.columns if name != "event_id"]
     return FraudTask(
@@ -139,9 +133,7 @@ def _assign_parts(events: pl.DataFrame, config: FraudTaskConfig, splits: SplitCo
         part_N[fit_rows[time_us_N[fit_rows] >= border_us]] = CALIBRATION
     judged_N = (split_N == TEST) & events["label"].is_not_null().to_numpy()
     if config.exclude_known_compromised_users:
-        judged_N &= ~_is_known_compromised(
-            events, time_us_N, known_us_N, labelled_N & (time_us_N >= fit_start_us)
-        )
+        judged_N &= ~_is_known_compromised(events, time_us_N, known_us_N, labelled_N & (time_us_N >= fit_start_us))
     part_N[judged_N] = JUDGED
     return part_N
 
@@ -156,9 +148,7 @@ def _is_known_compromised(
     """
     fraud_N = counts_N & (events["label"].fill_null(0) == 1).to_numpy()
     first_known = (
-        pl.DataFrame(
-            {"user_id": events["user_id"].filter(pl.Series(fraud_N)), "known_us": known_us_N[fraud_N]}
-        )
+        pl.DataFrame({"user_id": events["user_id"].filter(pl.Series(fraud_N)), "known_us": known_us_N[fraud_N]})
         .group_by("user_id")
         .agg(pl.col("known_us").min())
     )
@@ -182,9 +172,7 @@ def _align_embeddings(embeddings: pl.DataFrame, rows_R: np.ndarray) -> tuple[np.
     wanted = embeddings[order[index_R]] if len(rows_R) else embeddings[:0]
     width = embeddings.schema["embedding"].shape[0]
     vectors_RD = wanted["embedding"].to_numpy().reshape(len(rows_R), width)
-    return vectors_RD.astype(np.float32, copy=False), wanted.select(SURPRISE_COLUMNS).to_numpy().astype(
-        np.float32
-    )
+    return vectors_RD.astype(np.float32, copy=False), wanted.select(SURPRISE_COLUMNS).to_numpy().astype(np.float32)
 
 
 def _microseconds(times_N: pl.Series) -> np.ndarray:

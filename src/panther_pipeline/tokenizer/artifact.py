@@ -67,9 +67,7 @@ class TokenizerContent(Config):
 
     def _check_token(self, token: TokenRow, droppable: list[set[int]]) -> None:
         sizes = [field.size for field in self.fields]
-        if len(token.pattern) != len(sizes) or not all(
-            0 <= i < n for i, n in zip(token.pattern, sizes, strict=True)
-        ):
+        if len(token.pattern) != len(sizes) or not all(0 <= i < n for i, n in zip(token.pattern, sizes, strict=True)):
             raise ValueError(f"token '{token.name}' has attribute ids that the fields do not have")
         if {f for f, i in enumerate(token.pattern) if i == 0} not in droppable:
             raise ValueError(f"token '{token.name}' drops attributes out of order")
@@ -83,9 +81,7 @@ def content_digest(content: TokenizerContent) -> str:
 def save_content(content: TokenizerContent, path: Path) -> None:
     """Publish the file in one step."""
     value = content.model_dump(mode="json")
-    publish_json(
-        path, {"artifact": "tokenizer", "version": VERSION, "digest": _digest(value), "content": value}
-    )
+    publish_json(path, {"artifact": "tokenizer", "version": VERSION, "digest": _digest(value), "content": value})
 
 
 def load_content(path: Path) -> TokenizerContent:
@@ -98,9 +94,7 @@ def load_content(path: Path) -> TokenizerContent:
         value = json.loads(path.read_bytes().decode("utf-8"))
         file = _TokenizerFile.model_validate(value)
         if _digest(value["content"]) != file.digest:
-            raise ArtifactError(
-                f"{path} has changed since it was written: its digest does not match. {_AGAIN}"
-            )
+            raise ArtifactError(f"{path} has changed since it was written: its digest does not match. {_AGAIN}")
         return TokenizerContent.model_validate_json(json.dumps(value["content"], allow_nan=False))
     except FileNotFoundError:
         raise ArtifactError(f"{path} does not exist. Run `kedro run --pipeline=tokenize` first.") from None

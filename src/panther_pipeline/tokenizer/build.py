@@ -54,9 +54,7 @@ def _user_starts(events: pl.DataFrame, time_us_N: np.ndarray) -> np.ndarray:
     # Compared as `sort` compares; null at row 0 means "no row before".
     before, same = users.shift(1) < users, users.shift(1) == users
     in_order = (
-        same
-        & (positions.shift(1) < positions)
-        & pl.Series(np.append(True, np.diff(time_us_N) >= 0)[: len(events)])
+        same & (positions.shift(1) < positions) & pl.Series(np.append(True, np.diff(time_us_N) >= 0)[: len(events)])
     )
     wrong = (~(before | in_order)).fill_null(False).arg_true()
     if len(wrong):

@@ -40,9 +40,7 @@ class FieldConfig(Config):
         if getattr(self, needed) is None:
             problems.append(f"kind '{self.kind}' needs {needed}")
         unused = sorted(set(_NEEDED.values()) - {needed})
-        problems += [
-            f"kind '{self.kind}' does not read {key}" for key in unused if getattr(self, key) is not None
-        ]
+        problems += [f"kind '{self.kind}' does not read {key}" for key in unused if getattr(self, key) is not None]
         problems += _problems_of_edges(self.source, self.edges) if self.edges is not None else []
         if problems:
             raise ValueError(f"field '{self.name}': " + "; ".join(problems))
@@ -55,9 +53,7 @@ class VocabularyConfig(Config):
     fields: list[FieldConfig] = Field(min_length=1)
     zone: str  # IANA zone in which hour and weekday are told
     max_tokens: int | None = Field(ge=3)  # ids in all, with [PAD] and [UNK]; null = no limit
-    coverage_target: float | None = Field(
-        gt=0, le=1
-    )  # share of training events with a whole tuple; null = all
+    coverage_target: float | None = Field(gt=0, le=1)  # share of training events with a whole tuple; null = all
     min_count: int = Field(ge=1)  # a token or category seen less often in training is not kept
     max_dropped: int = Field(ge=0)  # attributes a rare tuple may drop; 0 = none (the paper)
     profile_max_categories: int = Field(ge=1)
@@ -66,9 +62,7 @@ class VocabularyConfig(Config):
     @model_validator(mode="after")
     def _check(self) -> "VocabularyConfig":
         names = [field.name for field in self.fields]
-        problems = [
-            f"field '{name}' is declared twice" for name in sorted({n for n in names if names.count(n) > 1})
-        ]
+        problems = [f"field '{name}' is declared twice" for name in sorted({n for n in names if names.count(n) > 1})]
         try:
             ZoneInfo(self.zone)
         except (KeyError, ValueError, OSError):

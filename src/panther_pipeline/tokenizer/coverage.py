@@ -91,8 +91,6 @@ def _usage(level_N: np.ndarray, unknown_NF: np.ndarray, tokenizer: Tokenizer) ->
         "whole_rate": float(rates_L[0]),
         "coverage": float(1 - rates_L[num_fields]),
         "unk_rate": float(rates_L[num_fields]),
-        "backoff_rates": {
-            str(level): float(rates_L[level]) for level in range(1, tokenizer.content.max_dropped + 1)
-        },
+        "backoff_rates": {str(level): float(rates_L[level]) for level in range(1, tokenizer.content.max_dropped + 1)},
         "unknown_rates": dict(zip(tokenizer.attribute_names, unknown_NF.mean(axis=0).tolist(), strict=True)),
     }

@@ -69,9 +69,7 @@ class FittedField(Config):
         if self.categories is not None:
             return self._encode_categories(values_N)
         known_N = (
-            (values_N.is_not_null() & values_N.is_not_nan())
-            if values_N.dtype.is_float()
-            else values_N.is_not_null()
+            (values_N.is_not_null() & values_N.is_not_nan()) if values_N.dtype.is_float() else values_N.is_not_null()
         )
         bins_N = np.searchsorted(np.asarray(self.edges), values_N.fill_null(0).to_numpy(), side="right")
         return np.where(known_N.to_numpy(), FIRST_VALUE + bins_N, UNKNOWN).astype(np.int32)
@@ -118,15 +116,11 @@ def fit_field(config: FieldConfig, train_values: pl.Series, min_count: int) -> F
     else:
         edges = _fit_edges(config, train_values)
     column = config.column or config.name
-    return FittedField(
-        name=config.name, source=config.source, column=column, categories=categories, edges=edges
-    )
+    return FittedField(name=config.name, source=config.source, column=column, categories=categories, edges=edges)
 
 
 def _fit_categories(values: pl.Series, max_categories: int, min_count: int) -> list[str]:
-    counts = (
-        values.drop_nulls().alias("value").value_counts(name="count").filter(pl.col("count") >= min_count)
-    )
+    counts = values.drop_nulls().alias("value").value_counts(name="count").filter(pl.col("count") >= min_count)
     return counts.sort(["count", "value"], descending=[True, False])["value"].head(max_categories).to_list()
 
 

@@ -23,9 +23,7 @@ def fit_content(
     """Everything a tokenizer is made of (see `Tokenizer.fit`)."""
     train = training_events(events, splits)
     fields = [
-        fit_field(
-            field, read_column(train, field.source, field.column or field.name, config.zone), config.min_count
-        )
+        fit_field(field, read_column(train, field.source, field.column or field.name, config.zone), config.min_count)
         for field in config.fields
     ]
     ids_NF = np.stack(
@@ -36,9 +34,7 @@ def fit_content(
     nats_F = measure_information(ids_NF, follows_N)
     # Of two that tell equally little, the one declared later goes first.
     drop_order = sorted(range(len(fields)), key=lambda f: (nats_F[f], -f))
-    vocabulary, num_tuples = fit_vocabulary(
-        ids_NF, [_label_ranks(field) for field in fields], drop_order, config
-    )
+    vocabulary, num_tuples = fit_vocabulary(ids_NF, [_label_ranks(field) for field in fields], drop_order, config)
     return TokenizerContent(
         fields=fields,
         profile_fields=_fit_profiles(profiles, train, config),

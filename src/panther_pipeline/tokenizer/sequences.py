@@ -66,9 +66,7 @@ class TokenSequences:
         generation, facts = open_published(folder)
         files = [generation / _EVENTS, generation / _USERS]
         if set(facts) != set(_FACTS) or not all(file.is_file() for file in files):
-            raise ArtifactError(
-                f"{folder} does not hold token sequences. Run `kedro run --pipeline=tokenize` again."
-            )
+            raise ArtifactError(f"{folder} does not hold token sequences. Run `kedro run --pipeline=tokenize` again.")
         events, users = map(_map_table, files)
         columns = {name: _flat(events[name]).to_numpy() for name in ("token_id", "time_us", "split")}
         num_attributes, num_profiles = len(facts["attribute_names"]), len(facts["profile_names"])
@@ -104,9 +102,7 @@ class TokenSequences:
 
 
 def _fixed_list(matrix: np.ndarray) -> pa.Array:
-    return pa.FixedSizeListArray.from_arrays(
-        pa.array(matrix.astype(np.int32, copy=False).ravel()), matrix.shape[1]
-    )
+    return pa.FixedSizeListArray.from_arrays(pa.array(matrix.astype(np.int32, copy=False).ravel()), matrix.shape[1])
 
 
 def _no_ids(users: pa.Table) -> np.ndarray:

@@ -68,11 +68,7 @@ def read_value(event: Mapping[str, Any], source: str, column: str, zone: ZoneInf
         return -1 if previous is None else max(0, _as_us(value) - _as_us(previous))
     if source in ("amount", "number"):
         if not isinstance(value, Real) or not math.isfinite(value):
-            return (
-                None
-                if source == "amount" or not isinstance(value, Real) or math.isnan(value)
-                else float(value)
-            )
+            return None if source == "amount" or not isinstance(value, Real) or math.isnan(value) else float(value)
         return int(value) if source == "amount" else float(value)
     return str(value)
 

@@ -55,9 +55,7 @@ class Tokenizer:
         self._zone = ZoneInfo(content.zone)
 
     @classmethod
-    def fit(
-        cls, events: pl.DataFrame, profiles: pl.DataFrame, config: VocabularyConfig, splits: SplitConfig
-    ) -> Self:
+    def fit(cls, events: pl.DataFrame, profiles: pl.DataFrame, config: VocabularyConfig, splits: SplitConfig) -> Self:
         """Fit everything on the events of the training split; no other event is looked at.
 
         Args:
@@ -132,9 +130,7 @@ class Tokenizer:
         """
         edges = next((field.edges for field in self.fields if field.source == "amount"), None)
         if edges is None:
-            raise ConfigurationError(
-                "This tokenizer has no amount field; tokenizer.vocabulary.fields declares none."
-            )
+            raise ConfigurationError("This tokenizer has no amount field; tokenizer.vocabulary.fields declares none.")
         return [int(edge) for edge in edges]
 
     @property
@@ -154,9 +150,7 @@ class Tokenizer:
         patterns = np.array([token.pattern for token in tokens], dtype=np.int32).reshape(-1, num_fields)
         return Vocabulary(
             patterns_VF=np.vstack([specials, patterns]),
-            counts_V=np.array(
-                [0, self._content.num_unknown, *(token.count for token in tokens)], dtype=np.int64
-            ),
+            counts_V=np.array([0, self._content.num_unknown, *(token.count for token in tokens)], dtype=np.int64),
             sizes_F=np.array(self.attribute_sizes, dtype=np.int64),
             drop_order=[self.attribute_names.index(name) for name in self._content.drop_order],
             max_dropped=self._content.max_dropped,
@@ -213,13 +207,7 @@ class Tokenizer:
             ConfigurationError: no such field.
         """
         field = self._field(name)
-        kind = (
-            pl.String
-            if field.categories is not None
-            else pl.Float64
-            if field.source == "number"
-            else pl.Int64
-        )
+        kind = pl.String if field.categories is not None else pl.Float64 if field.source == "number" else pl.Int64
         return field.encode(pl.Series(values).cast(kind, strict=False))
 
     def attribute_labels(self, name: str) -> list[str]:
@@ -254,12 +242,8 @@ class Tokenizer:
             ConfigurationError: [PAD] or an id outside the vocabulary.
         """
         if token_id == PAD_ID:
-            raise ConfigurationError(
-                "Token id 0 is [PAD]: it fills up short sequences and stands for no event."
-            )
-        return {
-            field.name: field.representative(i) if i else WILDCARD for field, i in self._pattern(token_id)
-        }
+            raise ConfigurationError("Token id 0 is [PAD]: it fills up short sequences and stands for no event.")
+        return {field.name: field.representative(i) if i else WILDCARD for field, i in self._pattern(token_id)}
 
     def _pattern(self, token_id: int) -> list[tuple[FittedField, int]]:
         if not 0 <= token_id < self.vocab_size:

@@ -26,9 +26,7 @@ class Vocabulary:
     patterns_VF: np.ndarray  # int32; rows 0 [PAD] and 1 [UNK] are zero
     counts_V: np.ndarray  # int64 training events that use the token
     sizes_F: np.ndarray  # int64 number of attribute ids
-    drop_order: list[
-        int
-    ]  # attribute positions, least informative first; only the first `max_dropped` are dropped
+    drop_order: list[int]  # attribute positions, least informative first; only the first `max_dropped` are dropped
     max_dropped: int
 
     @property
@@ -108,16 +106,9 @@ class Vocabulary:
     def _check_range(self, attribute_ids_NF: np.ndarray) -> None:
         num_fields = len(self.sizes_F)
         if attribute_ids_NF.ndim != 2 or attribute_ids_NF.shape[1] != num_fields:
-            raise ConfigurationError(
-                f"Attribute ids have shape {attribute_ids_NF.shape}; (N, {num_fields}) is needed."
-            )
-        if (
-            len(attribute_ids_NF)
-            and ((attribute_ids_NF.min(0) < 0) | (attribute_ids_NF.max(0) >= self.sizes_F)).any()
-        ):
-            raise ConfigurationError(
-                f"An attribute id lies outside its range; sizes are {self.sizes_F.tolist()}."
-            )
+            raise ConfigurationError(f"Attribute ids have shape {attribute_ids_NF.shape}; (N, {num_fields}) is needed.")
+        if len(attribute_ids_NF) and ((attribute_ids_NF.min(0) < 0) | (attribute_ids_NF.max(0) >= self.sizes_F)).any():
+            raise ConfigurationError(f"An attribute id lies outside its range; sizes are {self.sizes_F.tolist()}.")
 
 
 def code_strides(sizes_F: np.ndarray) -> np.ndarray:

@@ -100,9 +100,7 @@ def validation_windows(sequences: TokenSequences, max_events: int, num_windows: 
     stops_W = np.minimum(first_targets_W + stride, begin_rows[group_ix] + counts[group_ix]) - 1
     user_ix_W = user_ix_N[first_targets_W]
     starts_W = np.maximum(stops_W - max_events, sequences.offsets_U1[user_ix_W])
-    windows = Windows(
-        user_ix_W=user_ix_W, starts_W=starts_W, stops_W=stops_W, first_targets_W=first_targets_W
-    )
+    windows = Windows(user_ix_W=user_ix_W, starts_W=starts_W, stops_W=stops_W, first_targets_W=first_targets_W)
     if len(windows) <= num_windows:
         return windows
     chosen = np.random.default_rng(seed).choice(len(windows), size=num_windows, replace=False)
@@ -168,9 +166,7 @@ def _count_by_user(sequences: TokenSequences, split: int) -> np.ndarray:
     counts_U = running_N1[sequences.offsets_U1[1:]] - running_N1[sequences.offsets_U1[:-1]]
     if split == TRAIN:
         ends_U = sequences.offsets_U1[:-1] + counts_U
-        assert (running_N1[ends_U] - running_N1[sequences.offsets_U1[:-1]] == counts_U).all(), (
-            "train is not a prefix"
-        )
+        assert (running_N1[ends_U] - running_N1[sequences.offsets_U1[:-1]] == counts_U).all(), "train is not a prefix"
     return counts_U
 
 

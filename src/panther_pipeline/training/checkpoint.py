@@ -114,15 +114,11 @@ def _read_description(folder: Path) -> dict[str, Any]:
         description = json.loads((folder / _DESCRIPTION).read_text(encoding="utf-8"))
         recorded = description.pop("sha256")
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise ArtifactError(
-            f"checkpoint file {folder / _DESCRIPTION} is damaged ({type(error).__name__})."
-        ) from None
+        raise ArtifactError(f"checkpoint file {folder / _DESCRIPTION} is damaged ({type(error).__name__}).") from None
     if recorded != _digest(description):
         raise ArtifactError(f"checkpoint file {folder / _DESCRIPTION} has changed since it was written.")
     if not (folder / _STATE).is_file() or file_digest(folder / _STATE) != description["state_sha256"]:
-        raise ArtifactError(
-            f"checkpoint file {folder / _STATE} is missing or has changed since it was written."
-        )
+        raise ArtifactError(f"checkpoint file {folder / _STATE} is missing or has changed since it was written.")
     return description
 
 

@@ -24,12 +24,8 @@ class TrainingConfig(Config):
     eval_every: int = Field(default=200, ge=1)  # steps between two looks at the validation sample
     eval_windows: int = Field(default=256, ge=1)  # size of that sample
     save_every: int = Field(default=100, ge=1)  # steps between two checkpoints: the most that a crash costs
-    patience: int | None = Field(
-        default=None, ge=1
-    )  # stop after so many looks without a better one; null = never
-    num_threads: int | None = Field(
-        default=None, ge=1
-    )  # CPU threads; null = torch's default. Part of the identity
+    patience: int | None = Field(default=None, ge=1)  # stop after so many looks without a better one; null = never
+    num_threads: int | None = Field(default=None, ge=1)  # CPU threads; null = torch's default. Part of the identity
     device: Literal["auto", "cpu", "cuda"] = "auto"  # auto = a GPU when there is one
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto = bfloat16 on a GPU, float32 on a CPU
 
@@ -37,9 +33,7 @@ class TrainingConfig(Config):
     def _check(self) -> Self:
         problems = []
         if self.warmup_steps >= self.max_steps:
-            problems.append(
-                f"warmup_steps < max_steps is required; got {self.warmup_steps} and {self.max_steps}"
-            )
+            problems.append(f"warmup_steps < max_steps is required; got {self.warmup_steps} and {self.max_steps}")
         if not all(0 <= beta < 1 for beta in self.betas):
             problems.append(f"betas must lie in [0, 1); got {self.betas}")
         if problems:

@@ -109,11 +109,7 @@ def _train_step(run: TrainingRun, batch: TrainingBatch, config: TrainingConfig) 
         nn.utils.clip_grad_norm_(run.model.parameters(), config.grad_clip)
         run.optimizer.step()
     except RuntimeError as error:  # torch.OutOfMemoryError is one; the CPU allocator raises a plain one
-        if (
-            isinstance(error, torch.OutOfMemoryError)
-            or "not enough memory" in str(error)
-            or "allocate" in str(error)
-        ):
+        if isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error) or "allocate" in str(error):
             raise TrainingError(_out_of_memory(run, batch)) from error
         raise
     return values
@@ -123,13 +119,9 @@ def compute_losses(model: nn.Module, batch: TrainingBatch, config: TrainingConfi
     """The loss that is descended ("loss") and its parts, scalars."""
     is_target_BT = batch.targets_BT != IGNORE
     h_ND = model(batch.events)[is_target_BT]
-    generation = next_token_loss(
-        h_ND, batch.targets_BT[is_target_BT], model.next_token_logits, model.vocab_size
-    )
+    generation = next_token_loss(h_ND, batch.targets_BT[is_target_BT], model.next_token_logits, model.vocab_size)
     profile_vector = getattr(model, "profile_vector", None)
-    profile_BD = (
-        profile_vector(batch.events.profile_ids_BP) if profile_vector and config.contrastive_weight else None
-    )
+    profile_BD = profile_vector(batch.events.profile_ids_BP) if profile_vector and config.contrastive_weight else None
     if profile_BD is None:
         return {"loss": generation, "next_token_loss": generation}
     contrastive = contrastive_loss(profile_BD, batch.events.profile_ids_BP, config.contrastive_temperature)
@@ -140,9 +132,7 @@ def compute_losses(model: nn.Module, batch: TrainingBatch, config: TrainingConfi
 def choose_device(config: TrainingConfig) -> torch.device:
     """The device of the configuration; "auto" is a GPU when there is one."""
     if config.device == "cuda" and not torch.cuda.is_available():
-        raise TrainingError(
-            "device: cuda, but torch finds no GPU. Use device: auto or cpu, or install torch for CUDA."
-        )
+        raise TrainingError("device: cuda, but torch finds no GPU. Use device: auto or cpu, or install torch for CUDA.")
     if config.device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(config.device)

@@ -32,9 +32,7 @@ def learning_rate(step: int, config: TrainingConfig) -> float:
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """The optimizer's moments and counters as a flat dictionary, `optimizer.<parameter>.<name>`."""
     state = optimizer.state_dict()["state"]
-    return {
-        f"optimizer.{ix}.{name}": tensor for ix, values in state.items() for name, tensor in values.items()
-    }
+    return {f"optimizer.{ix}.{name}": tensor for ix, values in state.items() for name, tensor in values.items()}
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:

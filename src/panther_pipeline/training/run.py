@@ -48,10 +48,7 @@ class TrainingRun:
 
     def take_losses(self) -> dict[str, float]:
         """Mean losses since the last point of the curve."""
-        means = {
-            f"train_{name}": value / self.progress.num_losses
-            for name, value in self.progress.loss_sums.items()
-        }
+        means = {f"train_{name}": value / self.progress.num_losses for name, value in self.progress.loss_sums.items()}
         self.progress.loss_sums, self.progress.num_losses = {}, 0
         return means
 
@@ -72,9 +69,7 @@ class TrainingRun:
         if not metrics:
             return
         self.log({f"valid_{name}": value for name, value in metrics.items()}, report)
-        logger.info(
-            "step %d: validation %s", self.step, ", ".join(f"{k} {v:.4f}" for k, v in metrics.items())
-        )
+        logger.info("step %d: validation %s", self.step, ", ".join(f"{k} {v:.4f}" for k, v in metrics.items()))
         if self.progress.best_nll is None or metrics["nll"] < self.progress.best_nll:
             self.progress.best_nll, self.progress.looks_since_best = metrics["nll"], 0
             self.best = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}

@@ -139,9 +139,7 @@ _AMOUNTS = {
 MEDIAN_EUR_K = np.array([_AMOUNTS[name][0] for name in CATEGORIES], dtype=float)
 IS_FIXED_K = np.array([_AMOUNTS[name][1] is None for name in CATEGORIES])
 SIGMA_K = np.array([_AMOUNTS[name][1] or 0.0 for name in CATEGORIES])
-SIGN_K = np.where(
-    np.isin(CATEGORIES, ["refund", "salary"]), -1, 1
-)  # negative: money comes back to the customer
+SIGN_K = np.where(np.isin(CATEGORIES, ["refund", "salary"]), -1, 1)  # negative: money comes back to the customer
 INCOME_SHIFT = {"low": -0.25, "middle": 0.0, "high": 0.3}
 PERSONAL_SHIFT_SD = 0.2
 
@@ -152,9 +150,7 @@ _SHOP_BY_STYLE = {
     "mobile": [0.03, 0.07, 0.87, 0.03, 0, 0],
 }
 STYLES = list(_SHOP_BY_STYLE)
-STYLE_BY_AGE = np.array(
-    [[0.05, 0.25, 0.7], [0.1, 0.4, 0.5], [0.2, 0.6, 0.2], [0.45, 0.5, 0.05], [0.75, 0.24, 0.01]]
-)
+STYLE_BY_AGE = np.array([[0.05, 0.25, 0.7], [0.1, 0.4, 0.5], [0.2, 0.6, 0.2], [0.45, 0.5, 0.05], [0.75, 0.24, 0.01]])
 _OWN_CHANNEL = {
     "online_shopping": [0, 0, 0.1, 0.9, 0, 0], "refund": [0, 0, 0, 1.0, 0, 0],
     "travel": [0.05, 0, 0.05, 0.9, 0, 0], "cash": [0, 0, 0, 0, 1.0, 0], "rent": [0, 0, 0, 0, 0, 1.0],

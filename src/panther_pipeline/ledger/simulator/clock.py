@@ -40,15 +40,11 @@ def from_active(active: np.ndarray) -> np.ndarray:
 
 def month_starts_s(start: date, num_months: int) -> np.ndarray:
     """Seconds from the first day to the first of each month, beginning with the month of `start` (<= 0)."""
-    months = [
-        (start.year + (start.month - 1 + m) // 12, (start.month - 1 + m) % 12 + 1) for m in range(num_months)
-    ]
+    months = [(start.year + (start.month - 1 + m) // 12, (start.month - 1 + m) % 12 + 1) for m in range(num_months)]
     return np.array([(date(y, m, 1) - start).days * DAY_S for y, m in months], dtype=float)
 
 
-def first_weekday_s(
-    start: date, weekday: np.ndarray, time_of_day_s: np.ndarray, after_s: np.ndarray
-) -> np.ndarray:
+def first_weekday_s(start: date, weekday: np.ndarray, time_of_day_s: np.ndarray, after_s: np.ndarray) -> np.ndarray:
     """First instant later than `after_s` on the given weekday (0 = Monday) at the given time of day."""
     offset_days = (weekday - start.weekday()) % 7
     first_s = offset_days * DAY_S + time_of_day_s

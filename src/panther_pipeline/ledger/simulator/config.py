@@ -13,13 +13,9 @@ class FraudRates(Config):
     card_testing_start_prob: float = Field(
         0.0007, ge=0, le=0.2
     )  # per step of a user: 3-6 tiny payments, then a large one
-    takeover_start_prob: float = Field(
-        0.0009, ge=0, le=0.2
-    )  # per step of a user: some nights of foreign spending
+    takeover_start_prob: float = Field(0.0009, ge=0, le=0.2)  # per step of a user: some nights of foreign spending
     takeover_days: float = Field(2.5, gt=0, le=30)
-    compromised_merchant_share: float = Field(
-        0.02, ge=0, le=1
-    )  # of merchants have one window in which they leak cards
+    compromised_merchant_share: float = Field(0.02, ge=0, le=1)  # of merchants have one window in which they leak cards
     compromised_days: int = Field(28, ge=1)  # length of that window
     compromised_hit_prob: float = Field(0.15, ge=0, le=1)  # per step of an exposed card
 
@@ -33,9 +29,7 @@ class SimulationConfig(Config):
     mean_events_per_month: float = Field(
         26.0, ge=12, le=500
     )  # per user and 30 days, scheduled payments included; about
-    cold_start_share: float = Field(
-        0.1, ge=0, le=1
-    )  # users whose account opens in the last `cold_start_days`
+    cold_start_share: float = Field(0.1, ge=0, le=1)  # users whose account opens in the last `cold_start_days`
     cold_start_days: int = Field(60, ge=1)
     broken_row_share: float = Field(0.004, ge=0, le=0.5)  # rows that validation has to catch
     duplicate_share: float = Field(0.002, ge=0, le=0.5)  # rows repeated exactly, same transaction_id

@@ -33,9 +33,7 @@ BLOCK_USERS = 8192
 class SimulatedLedger:
     """What `simulate_ledger` returns."""
 
-    transactions: (
-        pl.DataFrame
-    )  # all text: transaction_id, customer_id, booked_at, amount, currency, category, …
+    transactions: pl.DataFrame  # all text: transaction_id, customer_id, booked_at, amount, currency, category, …
     profiles: pl.DataFrame  # all text: customer_id, age_band, region, card_brand, income_band
     oracle: pl.DataFrame  # row n describes row n of `transactions`
     truth: SimulationTruth

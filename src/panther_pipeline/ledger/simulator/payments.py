@@ -38,13 +38,9 @@ def draw_amounts(steps: Steps, population: Population, rng: np.random.Generator)
         code = steps.code[stolen]
         leaked = code == b.COMPROMISED
         known = np.minimum(code, len(b.ATTACK_MEDIAN_EUR) - 1)
-        mu[stolen] = np.where(
-            leaked, mu[stolen] + b.COMPROMISED_SHIFT, np.log(b.ATTACK_MEDIAN_EUR * 100)[known]
-        )
+        mu[stolen] = np.where(leaked, mu[stolen] + b.COMPROMISED_SHIFT, np.log(b.ATTACK_MEDIAN_EUR * 100)[known])
         sigma[stolen] = np.where(leaked, b.COMPROMISED_SIGMA, b.ATTACK_SIGMA[known])
-    cents = np.maximum(
-        np.rint(np.exp(mu + sigma * rng.standard_normal(len(mu), dtype=np.float32))), 1
-    ).astype(np.int64)
+    cents = np.maximum(np.rint(np.exp(mu + sigma * rng.standard_normal(len(mu), dtype=np.float32))), 1).astype(np.int64)
     fixed = b.IS_FIXED_K[category] & (steps.code == b.LEGITIMATE)
     cents = np.where(fixed, population.fixed_cents_UK[user, category], cents)
     return cents * np.where(steps.code == b.LEGITIMATE, b.SIGN_K[category], 1)

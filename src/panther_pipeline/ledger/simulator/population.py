@@ -114,16 +114,12 @@ def _choose_by_row(probs: np.ndarray, row: np.ndarray, rng: np.random.Generator)
     return np.minimum((rng.random(len(row))[:, None] > cumulative).sum(1), probs.shape[1] - 1)
 
 
-def _weights(
-    table: dict[str, dict[str, float]] | list[dict[str, float]], names: list[str] | None = None
-) -> np.ndarray:
+def _weights(table: dict[str, dict[str, float]] | list[dict[str, float]], names: list[str] | None = None) -> np.ndarray:
     rows = table if names is None else [table[name] for name in names]
     return np.array([[row.get(category, 0.0) for category in b.CATEGORIES] for row in rows])
 
 
-def _draw_tastes(
-    age_U: np.ndarray, region_U: np.ndarray, income_U: np.ndarray, rng: np.random.Generator
-) -> np.ndarray:
+def _draw_tastes(age_U: np.ndarray, region_U: np.ndarray, income_U: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     base_K = np.array([b.BASE_TASTE.get(name, -np.inf) for name in b.CATEGORIES])
     logits_UK = (
         base_K

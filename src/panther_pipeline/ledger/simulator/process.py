@@ -82,12 +82,8 @@ class Block:
         self.end_s = float(config.num_days * DAY_S)
         self.num_merchants = merchants.opens_s_KM.shape[1]
         self.attack_cumulative = np.cumsum(attack_table(config), axis=1)
-        taste_cumulative = np.cumsum(population.taste_UPK, axis=-1, dtype=np.float32).reshape(
-            -1, b.NUM_CATEGORIES
-        )
-        cumulative = np.concatenate(
-            [np.cumsum(b.PATTERN_PROBS_RK, axis=1).astype(np.float32), taste_cumulative]
-        )
+        taste_cumulative = np.cumsum(population.taste_UPK, axis=-1, dtype=np.float32).reshape(-1, b.NUM_CATEGORIES)
+        cumulative = np.concatenate([np.cumsum(b.PATTERN_PROBS_RK, axis=1).astype(np.float32), taste_cumulative])
         # Rounding must not leave a gap at the top: the last category with any chance takes what is left.
         self.cumulative = np.where(cumulative >= 1 - 1e-6, np.float32(2), cumulative)
         num = population.num_users
@@ -177,9 +173,9 @@ class Block:
             "rate": rate,
             "active": active,
             "attack": np.where(due_s - now_s > margin_s, self.phase, GATED).astype(np.uint8),
-            "exposed": np.where(
-                self.leak_end_s > now_s, self.leak_merchant // self.num_merchants, NOBODY
-            ).astype(np.uint8),
+            "exposed": np.where(self.leak_end_s > now_s, self.leak_merchant // self.num_merchants, NOBODY).astype(
+                np.uint8
+            ),
             "routine": people.routine_UL[self.user, self.position].astype(np.uint8),
             "day_part": np.searchsorted(b.DAY_PART_ENDS_H, hour, side="right").astype(np.uint8),
         }
@@ -258,21 +254,15 @@ class Block:
         month = np.minimum(self.month[rows, motif] + 1, len(self.month_starts_s) - 1)
         self.month[rows, motif] = month
         users = self.user[rows]
-        offset_s = (self.population.due_day_UJ[users, motif] - 1) * DAY_S + self.population.due_time_s_UJ[
-            users, motif
-        ]
-        next_s = np.where(
-            weekly, self.due_s_NJ[rows, motif] + 7 * DAY_S, self.month_starts_s[month] + offset_s
-        )
+        offset_s = (self.population.due_day_UJ[users, motif] - 1) * DAY_S + self.population.due_time_s_UJ[users, motif]
+        next_s = np.where(weekly, self.due_s_NJ[rows, motif] + 7 * DAY_S, self.month_starts_s[month] + offset_s)
         self.due_s_NJ[rows, motif] = next_s
 
     def _move_attack(self, code: np.ndarray, time_s: np.ndarray) -> None:
         phase = np.where(code == b.TEST_PAYMENT, self.phase + 1, self.phase)
         phase = np.where(code == b.LARGE_PAYMENT, b.QUIET, phase)
         begins = (code == b.TAKEOVER) & (self.phase == b.QUIET)
-        self.takeover_end_s = np.where(
-            begins, time_s + self.config.fraud.takeover_days * DAY_S, self.takeover_end_s
-        )
+        self.takeover_end_s = np.where(begins, time_s + self.config.fraud.takeover_days * DAY_S, self.takeover_end_s)
         phase = np.where(begins, b.TAKEN_OVER, phase)
         over = (phase == b.TAKEN_OVER) & (time_s >= self.takeover_end_s)
         self.phase = np.where(over, b.QUIET, phase).astype(np.uint8)

@@ -63,9 +63,7 @@ def component_probs(oracle: pl.DataFrame, truth: SimulationTruth) -> np.ndarray:
     routine = (1 - weight) * truth.routine_weight_U[col["user_ix"]]
     taste_NK = truth.taste_UPK[col["user_ix"], col["day_part"]].astype(float)
     taste_NK /= taste_NK.sum(1, keepdims=True)
-    probs_NQ[:, :_K] = (
-        weight[:, None] * b.PATTERN_PROBS_RK[col["pattern"]] + (1 - weight - routine)[:, None] * taste_NK
-    )
+    probs_NQ[:, :_K] = weight[:, None] * b.PATTERN_PROBS_RK[col["pattern"]] + (1 - weight - routine)[:, None] * taste_NK
     probs_NQ[row, col["routine"]] += routine
     probs_NQ[:, :_K] *= own[:, None]
     probs_NQ[row, np.where(is_due, col["scheduled"], 0)] += scheduled
@@ -138,9 +136,7 @@ def _token_grid(truth: SimulationTruth, num_bins: int, encode: Encoder) -> tuple
     """Distinct token ids (V,) and the place among them of each (category, channel × bin) tuple (K, C*B)."""
     shape = (len(truth.categories), len(truth.channels), num_bins)
     category, channel, amount_bin = (grid.ravel() for grid in np.indices(shape))
-    ids = np.asarray(
-        encode(np.array(truth.categories)[category], np.array(truth.channels)[channel], amount_bin)
-    )
+    ids = np.asarray(encode(np.array(truth.categories)[category], np.array(truth.channels)[channel], amount_bin))
     possible_KC = (b.CHANNEL_PROBS_SKC > 0).any(0)
     possible_KC[:, b.ONLINE] |= (b.ATTACK_PROBS > 0).any(0)
     possible = possible_KC[category, channel]  # a third of all tuples: the rest would only cost time
@@ -206,9 +202,7 @@ def _user_tokens(
     fixed_bin_UK = np.searchsorted(edges, truth.fixed_cents_UK[users] * b.SIGN_K, side="right")
     point_UKB = fixed_bin_UK[..., None] == np.arange(len(edges) + 1)
     legit_UKB = np.where(b.IS_FIXED_K[:, None], point_UKB, legit_UKB)
-    leaked_UKB = amount_bin_probs(
-        edges, mu_UK + b.COMPROMISED_SHIFT, np.float64(b.COMPROMISED_SIGMA), np.float64(1)
-    )
+    leaked_UKB = amount_bin_probs(edges, mu_UK + b.COMPROMISED_SHIFT, np.float64(b.COMPROMISED_SIGMA), np.float64(1))
     channels_UKC = b.CHANNEL_PROBS_SKC[truth.style_U[users]]
     tokens_UQV = np.empty((len(users), _NUM_COMPONENTS, num_tokens), dtype=np.float32)
     for k in range(_K):

@@ -16,16 +16,12 @@ from panther_pipeline.tokenizer.sequences import TokenSequences
 from panther_pipeline.tokenizer.tokenizer import Tokenizer
 
 
-def rank_next_transactions(
-    backbone: Backbone, token_sequences: TokenSequences, config: RankingConfig
-) -> pl.DataFrame:
+def rank_next_transactions(backbone: Backbone, token_sequences: TokenSequences, config: RankingConfig) -> pl.DataFrame:
     """The rank of every test transaction, by the backbone and by every baseline."""
     return next_transaction.rank_next_transactions(backbone, token_sequences, config)
 
 
-def measure_next_transaction(
-    next_transaction_ranks: pl.DataFrame, config: BootstrapConfig
-) -> list[dict[str, Any]]:
+def measure_next_transaction(next_transaction_ranks: pl.DataFrame, config: BootstrapConfig) -> list[dict[str, Any]]:
     """Hit rates, ndcg and mrr of all of them, and the distance to the best baseline."""
     return next_transaction.measure_ranks(next_transaction_ranks, config)
 
@@ -39,9 +35,7 @@ def measure_oracle(
     config: BootstrapConfig,
 ) -> list[dict[str, Any]]:
     """The best possible hr@1 where the ledger is simulated; nothing elsewhere."""
-    return oracle.measure_oracle(
-        ledger_oracle, ledger_truth, valid_events, tokenizer, next_transaction_ranks, config
-    )
+    return oracle.measure_oracle(ledger_oracle, ledger_truth, valid_events, tokenizer, next_transaction_ranks, config)
 
 
 def measure_fraud(fraud_scores: pl.DataFrame, config: BootstrapConfig) -> list[dict[str, Any]]:
@@ -80,9 +74,11 @@ def plot_fraud(fraud_scores: pl.DataFrame) -> tuple[go.Figure, go.Figure]:
     return fraud_plot.plot_precision_recall(fraud_scores), fraud_plot.plot_calibration(fraud_scores)
 
 
-def describe_run(token_sequences: TokenSequences, backbone: Backbone) -> dict[str, str]:
-    """Fingerprints, counts and periods."""
-    return run_facts.describe_run(token_sequences, backbone)
+def describe_run(
+    token_sequences: TokenSequences, backbone: Backbone, code_version: dict[str, str], seed: int
+) -> dict[str, str]:
+    """Commit, seed, fingerprints, counts and periods."""
+    return run_facts.describe_run(token_sequences, backbone, code_version, seed)
 
 
 def write_model_card(

@@ -80,7 +80,7 @@ def create_pipeline(**kwargs) -> Pipeline:
             ),
             Node(
                 describe_run,
-                inputs=["token_sequences", "backbone"],
+                inputs=["token_sequences", "backbone", "code_version", "params:pretraining.training.seed"],
                 outputs="run_facts",
                 name="describe_run",
             ),

@@ -28,8 +28,6 @@ def check_expectations(
     return findings, report.render_validation_page(findings)
 
 
-def accept_events(
-    accepted_events: pl.DataFrame, validation_report: dict[str, Any], gate: GateConfig
-) -> pl.DataFrame:
+def accept_events(accepted_events: pl.DataFrame, validation_report: dict[str, Any], gate: GateConfig) -> pl.DataFrame:
     """The accepted events; stops the run when too much was quarantined or an expectation failed."""
     return quarantine.accept_events(accepted_events, validation_report, gate)
