@@ -2,15 +2,13 @@
 
 A child process trains; this one kills it with SIGKILL at random moments, some of them inside a save, starts
 it again in the same folder until it is done, and compares the digest with that of a child left in peace.
-Children are forked from one process that has imported torch already, since importing it takes longer than all
-the training here.
+Importing torch takes longer than all the training here, so the next children import it while one is training.
 """
 
 import hashlib
 import os
 import random
 import runpy
-import signal
 import subprocess
 import sys
 import time
@@ -56,57 +54,60 @@ def child(folder: Path, forget_random_state: bool) -> None:
     print("DIGEST", digest.hexdigest(), flush=True)
 
 
-def serve() -> None:
-    """For every line on stdin, a folder, fork a child that trains there; tell when it is gone."""
+def wait_for_work() -> None:
+    """Import all that training needs, then train in the folder named on stdin."""
     import torch
 
     import panther_pipeline.training.pretraining  # noqa: F401
 
     torch.optim.AdamW([torch.zeros(1, requires_grad=True)]).zero_grad()  # imports the half of torch that is lazy
-    for line in sys.stdin:
+    line = sys.stdin.readline()
+    if line:  # nothing: the test is over, this one was not needed
         folder, forget_random_state = line.rstrip("\n").split("\t")
-        pid = os.fork()
-        if pid == 0:
-            print("PID", os.getpid(), flush=True)
-            child(Path(folder), forget_random_state == "True")
-            os._exit(0)
-        os.waitpid(pid, 0)
-        print("GONE", flush=True)
+        child(Path(folder), forget_random_state == "True")
 
 
 class Trainer:
-    """Starts children, one at a time, and hears what they say."""
+    """Starts children, one at a time, and hears what they say. Never forks: thread pools do not survive that."""
 
     def __init__(self) -> None:
+        self.spares = [self._spawn() for _ in range(2)]
+        self.child = None
+
+    def _spawn(self) -> subprocess.Popen:
         env = os.environ | {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
         command = [sys.executable, str(Path(__file__).resolve())]
-        self.server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env)
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env)
 
-    def start(self, folder: Path, forget_random_state: bool = False) -> int:
-        self.server.stdin.write(f"{folder}\t{forget_random_state}\n")
-        self.server.stdin.flush()
-        return int(self.hear("PID"))
+    def start(self, folder: Path, forget_random_state: bool = False) -> None:
+        self.child = self.spares.pop(0)
+        self.spares.append(self._spawn())
+        self.child.stdin.write(f"{folder}\t{forget_random_state}\n")
+        self.child.stdin.close()
 
     def hear(self, word: str) -> str:
         """What follows the next line that begins with `word`."""
-        for line in self.server.stdout:
+        for line in self.child.stdout:
             first, _, rest = line.rstrip("\n").partition(" ")
             if first == word:
                 return rest
-            assert first != "GONE", "the child ended without a word; see stderr"
-        raise AssertionError("the server of children ended; see stderr")
+        raise AssertionError("the child ended without a word; see stderr")
+
+    def end(self) -> None:
+        self.child.wait(timeout=60)
+        self.child.stdout.close()
 
     def finish(self, folder: Path, forget_random_state: bool = False) -> str:
         """Train to the end; the digest."""
         self.start(folder, forget_random_state)
         digest = self.hear("DIGEST")
-        self.hear("GONE")
+        self.end()
         return digest
 
     def kill_once(self, folder: Path, rng: random.Random, inside_save: bool) -> tuple[int, bool]:
         """Train for some steps, then SIGKILL; the last step it told of, and whether a save was cut short."""
         before = partials(folder)
-        pid = self.start(folder)
+        self.start(folder)
         # A step is told twice: its losses and its speed.
         last_step = [int(self.hear("STEP")) for _ in range(2 * rng.randrange(4, 14))][-1]
         if inside_save:
@@ -115,14 +116,15 @@ class Trainer:
                 pass
         else:
             time.sleep(rng.uniform(0, 0.03))
-        os.kill(pid, signal.SIGKILL)
-        self.hear("GONE")
+        self.child.kill()
+        self.end()
         return last_step, bool(partials(folder) - before)
 
     def close(self) -> None:
-        self.server.stdin.close()
-        self.server.wait(timeout=30)
-        self.server.stdout.close()
+        for spare in self.spares:
+            spare.stdin.close()
+            spare.wait(timeout=60)
+            spare.stdout.close()
 
 
 def partials(folder: Path) -> set[Path]:
@@ -160,4 +162,4 @@ def test_guard_notices_a_forgotten_random_state(trainer, uninterrupted, tmp_path
 
 
 if __name__ == "__main__":
-    serve()
+    wait_for_work()

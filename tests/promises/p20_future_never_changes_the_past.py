@@ -2,7 +2,9 @@
 
 200 random (event, mutation) pairs on the ledger of a finished run, with its tokenizer, backbone and head. Compared
 bit for bit: the features, tokens and attribute ids of every earlier event and of the event itself; its embedding,
-deviation and score. Future means: events at or after the instant, of anybody, and labels not yet known then.
+deviation and score, too, when the future is altered. When events are deleted or added, histories have another length,
+and a matrix product of another shape may round differently: there the bound is 1e-5.
+Future means: events at or after the instant, of anybody, and labels not yet known then.
 """
 
 from dataclasses import dataclass
@@ -65,8 +67,8 @@ def artifacts(finished_project):
     )
 
 
-def knowledge(artifacts: Artifacts, events: pl.DataFrame, event: dict) -> dict[str, bytes]:
-    """All that is known when `event` must be decided, as bytes."""
+def knowledge(artifacts: Artifacts, events: pl.DataFrame, event: dict) -> dict[str, np.ndarray]:
+    """All that is known when `event` must be decided."""
     rank = pl.int_range(pl.len()).over("user_id").cast(pl.Int64)
     events = events.sort("user_id", "event_time", "event_seq").with_columns(event_seq=rank)
     is_known = (events["event_time"] < event["event_time"]) | (events["event_id"] == event["event_id"])
@@ -86,12 +88,12 @@ def knowledge(artifacts: Artifacts, events: pl.DataFrame, event: dict) -> dict[s
         this.to_numpy(), embedded["embedding"].to_numpy(), embedded.select(SURPRISE_COLUMNS).to_numpy()
     )
     return {
-        "features": features.filter(is_known).drop("event_id").to_numpy().tobytes(),
-        "tokens": encoded.token_ids_N[is_known.to_numpy()].tobytes(),
-        "attributes": encoded.attribute_ids_NF[is_known.to_numpy()].tobytes(),
-        "embedding": embedded["embedding"].to_numpy().tobytes(),
-        "deviation": embedded.select(SURPRISE_COLUMNS).to_numpy().tobytes(),
-        "score": score.tobytes(),
+        "features": features.filter(is_known).drop("event_id").to_numpy(),
+        "tokens": encoded.token_ids_N[is_known.to_numpy()],
+        "attributes": encoded.attribute_ids_NF[is_known.to_numpy()],
+        "embedding": embedded["embedding"].to_numpy(),
+        "deviation": embedded.select(SURPRISE_COLUMNS).to_numpy(),
+        "score": score,
     }
 
 
@@ -119,6 +121,17 @@ def mutate(events: pl.DataFrame, event: dict, how: str, rng: np.random.Generator
     return pl.concat([events, copies, same_instant])
 
 
+def moved_names(before: dict[str, np.ndarray], after: dict[str, np.ndarray], how: str) -> list[str]:
+    """Which quantities are not the same: bit for bit, or to 1e-5 for what the model computes on another length."""
+
+    def is_same(name: str) -> bool:
+        if how != "alter" and name in ("embedding", "deviation", "score"):
+            return bool(np.allclose(before[name], after[name], rtol=0, atol=1e-5))
+        return before[name].tobytes() == after[name].tobytes()
+
+    return [name for name in before if not is_same(name)]
+
+
 def draw(artifacts: Artifacts, trial: int) -> tuple[dict, str, np.random.Generator]:
     rng = np.random.default_rng((20, trial))
     event = artifacts.events.row(int(rng.integers(artifacts.events.height)), named=True)
@@ -131,7 +144,7 @@ def test_future_changes_nothing_known_before_it(artifacts):
         event, how, rng = draw(artifacts, trial)
         before = knowledge(artifacts, artifacts.events, event)
         after = knowledge(artifacts, mutate(artifacts.events, event, how, rng), event)
-        moved += [(trial, how, name) for name in before if before[name] != after[name]]
+        moved += [(trial, how, name) for name in moved_names(before, after, how)]
     print(f"\nP20 {NUM_TRIALS - len({t for t, *_ in moved})} of {NUM_TRIALS} futures change nothing / {NUM_TRIALS}")
     assert moved == []
 
@@ -139,10 +152,10 @@ def test_future_changes_nothing_known_before_it(artifacts):
 @pytest.mark.parametrize("sabotage", ["window includes the event's instant", "embedding of the event itself"])
 def test_guard_notices_a_leak(artifacts, monkeypatch, sabotage):
     if sabotage.startswith("window"):
-        from panther_pipeline.features import windows
+        from panther_pipeline.features.windows import GroupedTimes
 
-        stock = np.searchsorted
-        monkeypatch.setattr(windows.np, "searchsorted", lambda a, v, side="left", **kw: stock(a, v, side="right", **kw))
+        stock = GroupedTimes.first_at_or_after
+        monkeypatch.setattr(GroupedTimes, "first_at_or_after", lambda self, group, rank: stock(self, group, rank + 1))
     else:
         from panther_pipeline.cache import embed
 
@@ -158,7 +171,7 @@ def test_guard_notices_a_leak(artifacts, monkeypatch, sabotage):
         before = knowledge(artifacts, artifacts.events, event)
         after = knowledge(artifacts, changed, event)
         name = "features" if sabotage.startswith("window") else "embedding"
-        moved += before[name] != after[name]
+        moved += name in moved_names(before, after, how)
     assert moved > 0
 
 
