@@ -109,6 +109,8 @@ def run_evaluate(sequences, **changes) -> dict:
         "training_plot": go.Figure(),
         "coverage_plot": go.Figure(),
         "params:evaluation.user_map.seed": 0,
+        "params:pretraining.training.seed": 77,
+        "code_version": {"commit": "abc123", "changed": "true"},
         **{f"params:evaluation.{name}": BLOCKS[name](**values) for name, values in VALUES.items()},
         **changes,
     }
@@ -157,6 +159,8 @@ def test_evaluate_writes_a_card_with_the_numbers_and_the_identity_of_the_run(out
     )
     assert f"{hit['value']:.4f}" in card
     assert make_backbone(sequences).digest[:16] in card
+    assert "abc123 with local changes" in card
+    assert "<dd>77</dd>" in card
 
 
 def test_evaluate_is_the_same_twice(outputs, sequences):
