@@ -66,7 +66,7 @@ def test_every_environment_keeps_to_its_own_folder(project_root):
     ledgers = {}
     for env in environments(project_root):
         config = load_config(project_root, env)
-        ledger = config["globals"]["ledger"]
+        ledger = config["globals"]["ledger_name"]
         assert ledger not in ledgers, f"{env} and {ledgers.get(ledger)} write over each other"
         ledgers[ledger] = env
         for name, entry in config["catalog"].items():

@@ -1,7 +1,6 @@
 """panther_pipeline: from a payment ledger to a behaviour model."""
 
 import os
-import warnings
 
 __version__ = "0.1.0"
 
@@ -10,6 +9,3 @@ os.environ.setdefault("DO_NOT_TRACK", "true")
 os.environ.setdefault("KEDRO_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
-
-# Raised by MLflow about its own class while it is imported; nothing here could answer it.
-warnings.filterwarnings("ignore", message=".*Add type hints to the `predict` method.*")

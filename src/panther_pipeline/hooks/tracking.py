@@ -11,6 +11,7 @@ import logging
 import re
 import signal
 import threading
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -21,10 +22,14 @@ from kedro.framework.hooks import hook_impl
 from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
-from kedro_mlflow.framework.hooks.mlflow_hook import MlflowHook
 from pydantic import BaseModel
 
 from panther_pipeline.code_version import read_code_version
+
+with warnings.catch_warnings():
+    # While it is imported, MLflow warns about a class of its own; nothing here could answer that.
+    warnings.simplefilter("ignore", UserWarning)
+    from kedro_mlflow.framework.hooks.mlflow_hook import MlflowHook
 
 logger = logging.getLogger(__name__)
 
