@@ -42,8 +42,8 @@ test-slow: setup ## what takes longer
 promises: setup ## one line per promise: figure and target
 	$(BIN)/pytest tests/promises -s -q
 
-bench: setup ## speed and memory; writes benchmarks/results/
-	for bench in benchmarks/bench_*.py; do $(BIN)/python $$bench || exit 1; done
+bench: setup ## speed of the simulator; benchmarks/ has more, each says how to run it; results go to benchmarks/results/
+	$(BIN)/python benchmarks/bench_simulate.py
 
 clean: ## remove what runs wrote; keep the environment and data/01_raw
 	rm -rf data/0[2-8]_*/* mlflow.db mlruns .pytest_cache .ruff_cache .import_linter_cache .viz

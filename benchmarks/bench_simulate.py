@@ -5,12 +5,11 @@ Seconds of processor time are printed too, since wall time means little on a bus
 """
 
 import argparse
-import json
 import os
-import platform
 import resource
 import time
 
+from common import write_result
 from panther_pipeline.ledger.simulator import SimulationConfig, simulate_ledger
 
 
@@ -25,13 +24,12 @@ def main() -> None:
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     record = {
-        "bench": "simulate", "rows": rows, "users": args.users, "wall_s": round(wall, 2),
+        "rows": rows, "users": args.users, "wall_s": round(wall, 2),
         "cpu_s": round(cpu, 2), "rows_per_s": round(rows / wall), "rows_per_cpu_s": round(rows / cpu),
         "peak_memory_mb": round(peak),
-        "polars_threads": os.environ.get("POLARS_MAX_THREADS", "default"), "machine": platform.machine(),
-        "cores": os.cpu_count(), "load": round(os.getloadavg()[0], 1),
+        "polars_threads": os.environ.get("POLARS_MAX_THREADS", "default"), "load": round(os.getloadavg()[0], 1),
     }  # fmt: skip
-    print(json.dumps(record))
+    write_result("simulate", record)
 
 
 if __name__ == "__main__":

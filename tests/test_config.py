@@ -12,7 +12,8 @@ class Block(Config):
 
 
 def test_misspelt_key_names_the_nearest_and_all_allowed():
-    with pytest.raises(ValidationError, match=r"'layers' \(did you mean 'num_layers'\?\); allowed keys: num_layers, dim"):
+    message = r"'layers' \(did you mean 'num_layers'\?\); allowed keys: num_layers, dim"
+    with pytest.raises(ValidationError, match=message):
         Block(layers=3)
 
 

@@ -62,6 +62,29 @@ def test_every_entry_has_a_layer_and_lies_in_its_folder(catalog):
             assert entry["filepath"].startswith(f"data/{layer}/simulated/"), name
 
 
+def test_layers_follow_the_data_so_that_kedro_viz_can_draw_them(pipelines, catalog):
+    # Kedro-Viz hides all layers when a later one feeds an earlier one, directly or through datasets without a layer.
+    def layer(name):
+        return catalog.get(name, {}).get("metadata", {}).get("kedro-viz", {}).get("layer")
+
+    feeds = {}
+    for pipeline in pipelines.values():
+        for node in pipeline.nodes:
+            for output in node.outputs:
+                feeds.setdefault(output, set()).update(i for i in node.inputs if not i.startswith("params:"))
+
+    def sources(name, seen):
+        for i in feeds.get(name, ()):
+            if i not in seen:
+                seen.add(i)
+                sources(i, seen)
+        return seen
+
+    for name in catalog:
+        for source in sources(name, set()):
+            assert layer(source) is None or layer(source) <= layer(name), f"{source} feeds {name}"
+
+
 def test_every_environment_keeps_to_its_own_folder(project_root):
     ledgers = {}
     for env in environments(project_root):

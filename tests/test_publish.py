@@ -108,6 +108,18 @@ def test_hostile_manifest_is_refused(tmp_path, manifest):
         open_published(path)
 
 
+@pytest.mark.parametrize("manifest", [b"", b"[]", b"\xff\xfe", b'{"generation": "../x", "files": {}, "facts": {}}'])
+def test_damaged_manifest_does_not_stop_saving(tmp_path, manifest, caplog):
+    path = tmp_path / "artifact"
+    publish_folder(path, write_two("old", "old"))
+    (path / "manifest.json").write_bytes(manifest)
+    publish_folder(path, write_two("new", "new"), facts={"n": 1})
+    folder, facts = open_published(path)
+    assert ((folder / "a.txt").read_text(), facts) == ("new", {"n": 1})
+    assert "damaged" in caplog.text
+    assert "written anew" in caplog.text
+
+
 def test_missing_artifact_says_what_to_do(tmp_path):
     with pytest.raises(ArtifactError, match="Run the pipeline"):
         open_published(tmp_path / "nothing")

@@ -3,17 +3,31 @@
 import copy
 import functools
 import logging
+import re
+from pathlib import Path
 from typing import Any
 
 import click
+from kedro.config import MissingConfigException
 from kedro.framework.cli.project import run as _stock_run
 from kedro.framework.cli.utils import KedroCliError
 from kedro.io import DatasetError
 from kedro.validation.exceptions import ParameterValidationError
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from panther_pipeline.errors import PantherError
+from panther_pipeline.hooks.guidance import PIPELINE_NAMES
 
-_FOR_PEOPLE = (PantherError, ParameterValidationError, DatasetError)
+_FOR_PEOPLE = (
+    PantherError,
+    ParameterValidationError,
+    DatasetError,
+    MissingConfigException,
+    OmegaConfBaseException,
+    YAMLError,
+    OSError,
+)
 
 
 @click.group(name=__file__)
@@ -24,6 +38,7 @@ def cli() -> None:
 def _say_it_in_a_sentence(run: Any) -> Any:
     @functools.wraps(run)
     def guarded(*args: Any, **kwargs: Any) -> Any:
+        _check_pipeline_names(kwargs)
         try:
             return run(*args, **kwargs)
         except KedroCliError:
@@ -33,19 +48,77 @@ def _say_it_in_a_sentence(run: Any) -> Any:
             if cause is None:
                 raise
             logging.getLogger(__name__).debug("the whole story", exc_info=error)
-            raise click.ClickException(str(cause)) from error
+            raise click.ClickException(_sentence(cause, kwargs)) from error
 
     return guarded
 
 
+def _check_pipeline_names(options: dict[str, Any]) -> None:
+    # Before Kedro looks: it would call a name that does not exist an error of importing it.
+    asked = [*(options.get("pipelines") or []), *filter(None, [options.get("pipeline")])]
+    unknown = sorted(set(asked) - {*PIPELINE_NAMES, "__default__"})
+    if unknown:
+        names = ", ".join(PIPELINE_NAMES)
+        raise click.ClickException(
+            f"There is no pipeline {', '.join(map(repr, unknown))}. Choose from: {names}; without --pipelines all run."
+        )
+
+
 def _for_people(error: BaseException | None) -> BaseException | None:
-    """The innermost error of the chain that was written for a user: Kedro wraps it when a dataset raises it."""
+    """The error of the chain that says most to a user: our own innermost one, else the innermost that names a place.
+
+    Kedro wraps what a dataset raises; the cause of our own errors is a detail.
+    """
     found = None
     while error is not None:
-        if isinstance(error, _FOR_PEOPLE):
+        if isinstance(error, _FOR_PEOPLE) and (found is None or _says_more(error, found)):
             found = error
         error = error.__cause__
     return found
+
+
+def _says_more(cause: BaseException, than: BaseException) -> bool:
+    if isinstance(cause, PantherError) or isinstance(than, PantherError):
+        return isinstance(cause, PantherError)
+    if isinstance(cause, OSError):
+        return bool(cause.filename)  # a full disk is reported without a file
+    return not isinstance(cause, YAMLError)  # YAML's own error knows the line, Kedro's also the file
+
+
+def _sentence(error: BaseException, options: dict[str, Any]) -> str:
+    if isinstance(error, MissingConfigException):
+        return _missing_environment(options) or str(error)
+    if isinstance(error, OmegaConfBaseException):
+        what = str(error).splitlines()[0].rstrip(".")
+        key = getattr(error, "full_key", None)
+        where = f" (key {key})" if key else ""
+        return f"The configuration cannot be resolved: {what}{where}. Correct it in the files under {_conf(options)}/."
+    if isinstance(error, YAMLError):
+        return f"A configuration file is no valid YAML: {error}"
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return _mend(error.filename, error.strerror)
+    if isinstance(error, DatasetError) and isinstance(reason := error.__cause__, OSError) and reason.strerror:
+        # The dataset names a temporary file that is gone by now; its folder is the place to look at.
+        file = re.search(r"filepath=\w*\(?'([^']+)'", str(error))
+        return _mend(Path(file[1]).parent, reason.strerror) if file else str(error)
+    return str(error)
+
+
+def _mend(place: Any, reason: str) -> str:
+    return f"{place}: {reason}. Mend that, then run the same command again."
+
+
+def _missing_environment(options: dict[str, Any]) -> str | None:
+    """The sentence for an `--env` without a folder; None when something else is missing."""
+    env, conf = options.get("env"), _conf(options)
+    if not env or not conf.is_dir() or (conf / env).is_dir():
+        return None
+    names = sorted(folder.name for folder in conf.iterdir() if folder.is_dir() and not folder.name.startswith("."))
+    return f"There is no environment '{env}': the folder {conf / env} does not exist. Choose from: {', '.join(names)}."
+
+
+def _conf(options: dict[str, Any]) -> Path:
+    return Path(options.get("conf_source") or "conf")
 
 
 run = copy.copy(_stock_run)

@@ -8,6 +8,7 @@ over its predecessor, says which generation is current and what the digest of ea
 
 import hashlib
 import json
+import logging
 import os
 import secrets
 import shutil
@@ -17,6 +18,7 @@ from typing import Any
 
 from panther_pipeline.errors import ArtifactError
 
+logger = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
 _CHUNK_BYTES = 1 << 20
 
@@ -54,7 +56,8 @@ def publish_folder(path: Path, write: Callable[[Path], None], facts: dict[str, A
 
     Layout: `path/<generation>/<files>` and `path/manifest.json`, which names the current generation, the SHA-256
     of each file and `facts` (whatever identifies the artifact). The previous generation is kept, so that a reader
-    that opened it a moment ago can go on, and as a way back; older ones are removed.
+    that opened it a moment ago can go on, and as a way back; older ones are removed. A damaged manifest names no
+    previous generation: it is replaced, with a warning.
 
     Args:
         path: the artifact's folder.
@@ -65,7 +68,7 @@ def publish_folder(path: Path, write: Callable[[Path], None], facts: dict[str, A
         OSError: the new generation is removed, the current one stays.
     """
     path.mkdir(parents=True, exist_ok=True)
-    previous = _read_manifest(path)["generation"] if (path / MANIFEST).exists() else None
+    previous = _current_generation(path)
     generation = secrets.token_hex(6)
     temporary = path / f".{generation}.partial"
     temporary.mkdir()
@@ -119,6 +122,17 @@ def file_digest(path: Path) -> str:
         while chunk := file.read(_CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def _current_generation(path: Path) -> str | None:
+    if not is_published(path):
+        return None
+    try:
+        return _read_manifest(path)["generation"]
+    except ArtifactError as error:
+        # Whoever saves is already doing what the error asks for.
+        logger.warning("%s It is now written anew; what it held before is not kept.", error)
+        return None
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:

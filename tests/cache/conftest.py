@@ -41,7 +41,9 @@ def sequences() -> TokenSequences:
 def backbone() -> Backbone:
     torch.set_num_threads(1)
     config = ModelConfig(dim=16, num_layers=2, num_heads=2, max_events=16, num_prototypes=4, dropout=0.0)
-    model = Backbone(config, vocab_size=VOCAB_SIZE, attribute_sizes=[4, 4], profile_sizes=[3], seed=1)
+    model = Backbone(
+        config, vocab_size=VOCAB_SIZE, attribute_sizes=[4, 4], profile_sizes=[3], tokenizer_digest="t", seed=1
+    )
     # Larger token vectors than at the start of training, so that expectations differ between events.
     torch.nn.init.normal_(model.embedding.token.weight, generator=torch.Generator().manual_seed(0))
     return model.eval()

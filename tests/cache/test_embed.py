@@ -13,6 +13,7 @@ from panther_pipeline.cache.embed import (
     measure_surprises,
     standardise_by_past,
 )
+from panther_pipeline.errors import ArtifactError
 
 from .conftest import VOCAB_SIZE
 
@@ -64,7 +65,7 @@ def test_embedding_ignores_the_event_and_all_after_it(backbone, sequences, refre
         return table.filter(pl.col("row") <= last).select("row", "embedding", "history_length")
 
     before, after = (
-        embed_events(backbone, s, measure_surprises(backbone, s, COUNTS, 4), config(refresh))
+        embed_events(backbone, s, measure_surprises(backbone, s, COUNTS, config(refresh)), config(refresh))
         for s in (sequences, changed)
     )
     assert until(before, row).equals(until(after, row))
@@ -72,18 +73,54 @@ def test_embedding_ignores_the_event_and_all_after_it(backbone, sequences, refre
 
 
 def test_surprise_is_minus_log_probability(backbone, sequences):
-    surprises = measure_surprises(backbone, sequences, COUNTS, 4)["surprise"].to_numpy()
+    surprises = measure_surprises(backbone, sequences, COUNTS, config())["surprise"].to_numpy()
     assert (surprises > 0).all()
     assert np.isfinite(surprises).all()
 
 
 def test_event_without_history_has_zero_embedding(backbone, sequences):
-    table = embed_events(backbone, sequences, measure_surprises(backbone, sequences, COUNTS, 4), config())
+    table = embed_events(backbone, sequences, measure_surprises(backbone, sequences, COUNTS, config()), config())
     first = table.filter(pl.col("history_length") == 0)
     assert first["row"].to_list() == [0, 1, 6, 22, 39]
     assert (first["embedding"].to_numpy() == 0).all()
 
 
 def test_since_limits_the_window(backbone, sequences):
-    surprises = measure_surprises(backbone, sequences, COUNTS, 4)
+    surprises = measure_surprises(backbone, sequences, COUNTS, config())
     assert embed_events(backbone, sequences, surprises, config(since="2100-01-01")).height == 0
+
+
+def test_surprise_is_as_stale_as_the_embedding(backbone, sequences):
+    fresh = measure_surprises(backbone, sequences, COUNTS, config("each_event"))["surprise"].to_numpy()
+    daily = measure_surprises(backbone, sequences, COUNTS, config("daily"))["surprise"].to_numpy()
+    as_of = {refresh: as_of_rows(sequences, refresh) for refresh in ("each_event", "daily")}
+    same = as_of["each_event"] == as_of["daily"]
+    assert 0 < same.sum() < len(same)
+    np.testing.assert_allclose(fresh[same], daily[same], atol=1e-5)
+    has_state = ~same & (as_of["daily"] >= 0)
+    assert (np.abs(fresh - daily)[has_state] > 1e-4).mean() > 0.9
+
+
+def test_deviation_of_one_user_owes_nothing_to_the_others():
+    rng = np.random.default_rng(0)
+    own = rng.gamma(2, 2, 50).astype(np.float32)
+    as_of = np.arange(50) - 1
+    alone = standardise_by_past(own, np.array([0, 50]), as_of)
+    others = rng.gamma(2, 2, 100_000).astype(np.float32)
+    among = standardise_by_past(
+        np.concatenate([others, own]),
+        np.array([0, 100_000, 100_050]),
+        np.concatenate([np.arange(100_000) - 1, np.where(as_of >= 0, as_of + 100_000, -1)]),
+    )[100_000:]
+    assert alone.tobytes() == among.tobytes()
+
+
+def test_wrong_instant_is_refused_before_anything_runs():
+    with pytest.raises(ValueError, match="since"):
+        config(since="last summer")
+
+
+def test_backbone_of_another_tokenizer_is_refused(backbone, sequences):
+    foreign = dataclasses.replace(sequences, tokenizer_digest="another")
+    with pytest.raises(ArtifactError, match="Run the pretrain pipeline again"):
+        measure_surprises(backbone, foreign, COUNTS, config())

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from panther_pipeline.cache.embed import UserEmbeddingConfig, measure_surprises
+from panther_pipeline.cache.embed import EventEmbeddingConfig, UserEmbeddingConfig, measure_surprises
 from panther_pipeline.cache.store import OnlineStore
 from panther_pipeline.cache.users import embed_users
 from panther_pipeline.errors import ArtifactError
@@ -11,6 +11,7 @@ from panther_pipeline.errors import ArtifactError
 from .conftest import VOCAB_SIZE
 
 COUNTS = np.arange(VOCAB_SIZE)
+EVENTS = EventEmbeddingConfig(since=None, refresh="each_event", batch_size=4)
 
 
 class Names:
@@ -23,7 +24,7 @@ class Names:
 @pytest.fixture
 def cache(backbone, sequences):
     config = UserEmbeddingConfig(as_of=None, num_recent_events=6, num_next_transactions=3, batch_size=4)
-    return embed_users(backbone, sequences, measure_surprises(backbone, sequences, COUNTS, 4), Names, config)
+    return embed_users(backbone, sequences, measure_surprises(backbone, sequences, COUNTS, EVENTS), Names, config)
 
 
 def test_store_answers_for_users_with_events_only(cache, sequences):
@@ -46,13 +47,14 @@ def test_next_transactions_are_sorted_probabilities(cache):
     probs = table["prob"].to_numpy().reshape(-1, 3)
     assert (np.diff(probs, axis=1) <= 0).all()
     assert (probs.sum(axis=1) <= 1).all()
+    assert table["token_id"].min() >= 2, "[PAD] and [UNK] are no transactions"
     assert table["token"][0] == f"token-{table['token_id'][0]}"
 
 
 def test_as_of_instant_hides_later_events(backbone, sequences):
     instant = "2023-11-17"
     config = UserEmbeddingConfig(as_of=instant, num_recent_events=6, num_next_transactions=3, batch_size=4)
-    cache = embed_users(backbone, sequences, measure_surprises(backbone, sequences, COUNTS, 4), Names, config)
+    cache = embed_users(backbone, sequences, measure_surprises(backbone, sequences, COUNTS, EVENTS), Names, config)
     as_of_us = cache.online_store.facts["as_of_us"]
     assert (cache.online_store.arrays["recent_times_us_UR"] < as_of_us).all()
     assert 0 < cache.online_store.arrays["num_events"].sum() < sequences.num_events

@@ -4,9 +4,13 @@ import signal
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import mlflow
+import polars as pl
 import pytest
+from kedro.io import DataCatalog, MemoryDataset
+from kedro_mlflow.framework.hooks.mlflow_hook import MlflowHook
 from mlflow.utils.validation import _validate_metric_name
 from pydantic import Field
 
@@ -38,6 +42,101 @@ def test_unreachable_tracking_does_not_stop_a_run(caplog):
     hook.before_pipeline_run(run_params={}, pipeline=None, catalog=None)
     hook.after_pipeline_run(run_params={}, pipeline=None, catalog=None)
     assert sum("goes on untracked" in record.message for record in caplog.records) == 1
+
+
+def refuse(*args, **kwargs):
+    raise RuntimeError("no route to host")
+
+
+def test_nothing_is_attempted_when_starting_fails(monkeypatch, caplog):
+    hook = TrackingHook()
+    hook.before_pipeline_run(run_params={}, pipeline=None, catalog=None)
+    for name in ("log_params", "log_input", "log_metrics", "log_artifact", "end_run"):
+        monkeypatch.setattr(mlflow, name, refuse)
+    run_everything(hook)
+    hook.after_pipeline_run(run_params={}, pipeline=None, catalog=None)
+    hook.on_pipeline_error(error=ValueError(), run_params={}, pipeline=None, catalog=None)
+    assert len(caplog.records) == 1
+
+
+def run_everything(hook):
+    hook.after_catalog_created(DataCatalog({"metrics": MemoryDataset(), "raw_events": MemoryDataset()}))
+    for width in (1, 2):
+        hook.before_node_run(node=None, catalog=None, inputs={"params:model": {"width": width}}, is_async=False)
+    hook.after_dataset_loaded("raw_events", pl.DataFrame({"a": [1]}), None)
+    record = {"task": "fraud", "model": "m", "metric": "ap", "split": "test", "value": 0.5}
+    hook.after_dataset_saved("metrics", [record], None)
+
+
+@pytest.fixture
+def started(store, monkeypatch):
+    """A hook in the middle of a run, and a function that reads the status of that run."""
+    monkeypatch.setattr("atexit.register", lambda *arguments: None)
+    mlflow.set_tracking_uri(store)
+    hook = TrackingHook()
+    hook._already_active_mlflow = False
+    hook.run_id = mlflow.start_run().info.run_id
+    yield hook, lambda: mlflow.MlflowClient(store).get_run(hook.run_id).info.status
+    mlflow.end_run()
+
+
+def test_refused_log_call_leaves_the_run_finished(started, monkeypatch, caplog):
+    hook, status = started
+    for name in ("log_params", "log_metrics"):
+        monkeypatch.setattr(mlflow, name, refuse)
+    logged = []
+    monkeypatch.setattr(mlflow, "log_input", lambda *args, **kwargs: logged.append(args))
+    run_everything(hook)
+    hook.after_pipeline_run(run_params={}, pipeline=None, catalog=None)
+    assert status() == "FINISHED"
+    assert len(logged) == 1, "what comes after a refused call is still logged"
+    messages = [record.message for record in caplog.records]
+    assert [m.split(" (")[0] for m in messages] == [
+        "MLflow did not take the parameters",  # once, although two nodes have some
+        "MLflow did not take the metrics",
+    ]
+
+
+def test_refused_log_call_leaves_the_run_failed_on_error(started, monkeypatch):
+    hook, status = started
+    monkeypatch.setattr(mlflow, "log_params", refuse)
+    run_everything(hook)
+    hook.on_pipeline_error(error=ValueError(), run_params={}, pipeline=None, catalog=None)
+    assert status() == "FAILED"
+
+
+def test_run_whose_tags_are_refused_is_still_tracked(monkeypatch, caplog):
+    def start_and_fail(self, **kwargs):
+        self.run_id = "abc"
+        refuse()
+
+    ends = []
+    monkeypatch.setattr(MlflowHook, "after_context_created", lambda self, context: None)
+    monkeypatch.setattr(MlflowHook, "before_pipeline_run", start_and_fail)
+    monkeypatch.setattr(MlflowHook, "after_pipeline_run", lambda self, **kwargs: ends.append(self.run_id))
+    monkeypatch.setattr(TrackingHook, "_end_as_killed_when_interrupted", lambda self: None)
+    hook = TrackingHook()
+    hook.before_pipeline_run(run_params={}, pipeline=None, catalog=None)
+    hook.after_pipeline_run(run_params={}, pipeline=None, catalog=None)
+    assert ends == ["abc"]
+    assert "tags of the run" in caplog.text
+
+
+def test_long_parameter_is_cut_to_what_mlflow_takes(started, monkeypatch):
+    hook, _ = started
+    logged = {}
+    monkeypatch.setattr(mlflow, "log_params", logged.update)
+    hook.before_node_run(node=None, catalog=None, inputs={"params:names": ["x" * 7000], "data": "y"}, is_async=False)
+    assert list(logged) == ["names"]
+    assert len(logged["names"]) == 6000
+
+
+def test_starting_kedro_says_nothing_about_type_hints():
+    # Kedro's command line, since the plain import of the hook never showed the warning.
+    root = Path(__file__).parents[2]
+    command = [sys.executable, "-m", "kedro", "run", "--help"]
+    said = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+    assert "type hints" not in said.stdout + said.stderr
 
 
 @pytest.fixture(scope="module")

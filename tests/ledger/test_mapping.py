@@ -142,6 +142,28 @@ def test_profiles_are_sorted_text_with_missing_marked(make_schema):
     ]
 
 
+AGE = {"name": "age", "column": "age", "kind": "number"}
+
+
+def test_profile_numbers_stay_numbers_with_missing_null(make_schema, caplog):
+    raw = pl.DataFrame({"who": ["c", "a", "b", "d"], "age": ["41", " 7.5 ", "", "old"]})
+    profiles = map_profiles(raw, make_schema(profile_attributes=[AGE]))
+    assert profiles.schema == {"user_id": pl.String, "age": pl.Float64}
+    assert profiles["age"].to_list() == [7.5, None, 41.0, None]
+    assert "1 of 4 rows hold no number in column 'age'" in caplog.text
+
+
+def test_profile_column_without_any_number_is_refused(make_schema):
+    raw = pl.DataFrame({"who": ["a", "b"], "age": ["young", "old"]})
+    with pytest.raises(SourceError, match=r"ledger\.schema\.profile_attributes\.age names the wrong column"):
+        map_profiles(raw, make_schema(profile_attributes=[AGE]))
+
+
+def test_profile_numbers_that_are_always_empty_are_accepted(make_schema):
+    raw = pl.DataFrame({"who": ["a", "b"], "age": ["", None]})
+    assert map_profiles(raw, make_schema(profile_attributes=[AGE]))["age"].to_list() == [None, None]
+
+
 def test_ledger_without_profiles_yields_an_empty_table(make_schema):
     profiles = map_profiles(pl.DataFrame(), make_schema(profile_user_id=None, profile_attributes=[]))
     assert profiles.schema == {"user_id": pl.String}

@@ -54,7 +54,9 @@ def make_sequences(seed: int = 0, num_users: int = 15) -> TokenSequences:
 def make_backbone(**changes) -> Backbone:
     config = ModelConfig(**{"dim": 8, "num_layers": 1, "num_heads": 1, "max_events": 8, "attribute_dim": 4,
                             "num_prototypes": 4, **changes})  # fmt: skip
-    return Backbone(config, vocab_size=VOCAB, attribute_sizes=[5, 5], profile_sizes=[], seed=0).eval()
+    return Backbone(
+        config, vocab_size=VOCAB, attribute_sizes=[5, 5], profile_sizes=[], tokenizer_digest="test", seed=0
+    ).eval()
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -8,7 +8,7 @@ from sklearn.metrics import ndcg_score, top_k_accuracy_score
 from panther_pipeline.baselines.next_transaction import MISS
 from panther_pipeline.errors import PantherError
 from panther_pipeline.metrics import ranking
-from panther_pipeline.metrics.ranking import bootstrap_means, rank_targets, rank_tokens, ranking_statistics
+from panther_pipeline.metrics.ranking import rank_targets, rank_tokens, ranking_statistics
 
 VOCAB = 12
 
@@ -82,61 +82,3 @@ def test_targets_are_ranked_by_the_state_before_them(monkeypatch):
 def test_no_targets_give_empty_arrays():
     targets, ranks, log_prob = rank_targets([], lambda h: h, np.zeros(0, np.int32), popularity_order(0))
     assert len(targets) == len(ranks) == len(log_prob) == 0
-
-
-def test_bootstrap_interval_covers_the_truth_as_often_as_it_says():
-    rng = np.random.default_rng(0)
-    covered = 0
-    for trial in range(200):
-        # Users differ and have 12 events each: an interval over events would cover far less than 95 %.
-        taste = rng.beta(2, 2, 60)
-        users = np.repeat(np.arange(60), 12)
-        hits = (rng.random(len(users)) < taste[users]).astype(float)
-        _, low, high = bootstrap_means(hits[:, None], users, num_resamples=300, seed=trial)
-        covered += low[0] <= 0.5 <= high[0]
-    assert 0.88 <= covered / 200 <= 0.99
-
-
-def test_bootstrap_resamples_users_not_events():
-    users = np.repeat(np.arange(50), 100)
-    hits = (users % 2).astype(float)[:, None]  # all events of a user agree: 50 facts, not 5000
-    mean, low, high = bootstrap_means(hits, users, num_resamples=500, seed=0)
-    assert mean[0] == 0.5
-    assert high[0] - low[0] == pytest.approx(4 * 0.5 / np.sqrt(50), rel=0.25)
-
-
-def test_bootstrap_weighs_users_by_their_events():
-    mean, *_ = bootstrap_means(
-        np.array([[1.0], [0.0], [0.0], [0.0]]), np.array([7, 9, 9, 9]), num_resamples=100, seed=0
-    )
-    assert mean[0] == 0.25
-
-
-def test_bootstrap_of_a_difference_is_paired():
-    rng = np.random.default_rng(1)
-    users = np.repeat(np.arange(80), 5)
-    first = rng.random(400) + rng.random(80)[users]
-    both = np.column_stack([first, first - 0.1, first - (first - 0.1)])
-    _, low, high = bootstrap_means(both, users, num_resamples=200, seed=0)
-    assert high[0] - low[0] > 0.05
-    assert high[2] - low[2] < 1e-9
-
-
-def test_bootstrap_depends_on_its_seed_alone():
-    values, users = np.random.default_rng(0).random((50, 2)), np.arange(50) // 5
-    first = bootstrap_means(values, users, num_resamples=100, seed=3)
-    np.random.seed(1)
-    second = bootstrap_means(values, users, num_resamples=100, seed=3)
-    assert all((a == b).all() for a, b in zip(first, second, strict=True))
-
-
-def test_bootstrap_of_one_user_has_no_interval():
-    mean, low, high = bootstrap_means(np.ones((3, 1)), np.zeros(3, int), num_resamples=100, seed=0)
-    assert mean[0] == 1.0
-    assert np.isnan(low[0])
-    assert np.isnan(high[0])
-
-
-def test_bootstrap_of_nothing_is_an_error():
-    with pytest.raises(ValueError, match="no targets"):
-        bootstrap_means(np.ones((0, 1)), np.zeros(0, int), num_resamples=100, seed=0)

@@ -176,7 +176,7 @@ CHANGES = {
     "has shape": lambda tensors, _: tensors.update({"norm.weight": torch.zeros(17)}),
     "holds other weights": lambda tensors, _: tensors.pop("norm.bias"),
     "the description says": lambda _, description: description.update(vocab_size=10**12),
-    "Extra inputs": lambda _, description: description["model"].update(layers=3),
+    "unknown key 'layers'": lambda _, description: description["model"].update(layers=3),
     "unexpected keyword": lambda _, description: description.update(code="import os"),
 }
 

@@ -10,7 +10,6 @@ def test_window_holds_the_rows_it_names(random_sequences):
     stops_B = starts_B + np.array([4, 7])
     batch = EventBatch.from_windows(sequences, user_ix_B, starts_B, stops_B)
     assert batch.lengths_B.tolist() == [4, 7]
-    assert batch.last_B().tolist() == [3, 6]
     assert batch.token_ids_BT[1].tolist() == sequences.token_ids_N[starts_B[1] : stops_B[1]].tolist()
     assert batch.time_us_BT[0, :4].tolist() == sequences.time_us_N[starts_B[0] : stops_B[0]].tolist()
     assert batch.profile_ids_BP.tolist() == sequences.profile_ids_UP[user_ix_B].tolist()

@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from panther_pipeline.model.calendar import DAY_US, HOUR_US
 from panther_pipeline.model.rotary import rotary_angles, time_periods_us, turn
+from panther_pipeline.units import DAY_US, HOUR_US
 
 
 def scores(angles_BTR, seed=0):

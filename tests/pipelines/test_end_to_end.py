@@ -84,6 +84,15 @@ def test_one_pipeline_runs_alone_from_what_is_there(finished_project, kedro_comm
     assert pl.read_parquet(card).equals(before)
 
 
+def test_named_run_writes_beside_the_ledger_and_not_over_it(finished_project, kedro_command):
+    before = (finished_project / "data/02_intermediate/test/events.parquet").stat().st_mtime_ns
+    kedro_command(finished_project, "run", "--env=test", "--pipelines=ingest", "--params=ledger_name=variant")
+    assert (finished_project / "data/02_intermediate/variant/events.parquet").is_file()
+    assert (finished_project / "data/02_intermediate/test/events.parquet").stat().st_mtime_ns == before
+    shutil.rmtree(finished_project / "data/02_intermediate/variant")
+    shutil.rmtree(finished_project / "data/03_primary/variant")
+
+
 def test_missing_input_is_one_sentence_naming_the_pipeline(finished_project, kedro_command, tmp_path):
     for name in ("conf", "src"):
         shutil.copytree(finished_project / name, tmp_path / name)

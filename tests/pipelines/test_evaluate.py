@@ -87,7 +87,7 @@ def run_evaluate(sequences, **changes) -> dict:
     inputs = {
         "backbone": make_backbone(sequences),
         "token_sequences": sequences,
-        "tokenizer": SimpleNamespace(token_names=[f"token {i}" for i in range(sequences.vocab_size)], fields=[]),
+        "tokenizer": SimpleNamespace(names=[f"token {i}" for i in range(sequences.vocab_size)], fields=[]),
         "valid_events": pl.DataFrame({"event_id": [f"e{i}" for i in range(sequences.num_events)]}),
         "ledger_oracle": pl.DataFrame(),
         "ledger_truth": pl.DataFrame(),

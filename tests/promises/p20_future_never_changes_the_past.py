@@ -58,9 +58,9 @@ def artifacts(finished_project):
     return Artifacts(
         events=events.filter(pl.col("user_id").is_in(users)),
         profiles=pl.read_parquet(data / "03_primary/test/profiles.parquet"),
-        tokenizer=Tokenizer.load(data / "06_models/test/tokenizer.json"),
+        tokenizer=Tokenizer.load(data / "04_feature/test/tokenizer.json"),
         backbone=Backbone.load(data / "06_models/test/backbone").eval(),
-        head=FraudHead.load(data / "06_models/test/fraud_head"),
+        head=FraudHead.load(data / "07_model_output/test/fraud_head"),
         features=FeatureConfig(**params["finetuning"]["features"]),
         vocabulary=VocabularyConfig(**params["tokenizer"]["vocabulary"]),
         splits=SplitConfig(**params["ledger"]["splits"]),
@@ -77,10 +77,9 @@ def knowledge(artifacts: Artifacts, events: pl.DataFrame, event: dict) -> dict[s
     own = events.filter(user_id=event["user_id"])
     sequences = build_sequences(own, artifacts.profiles, artifacts.tokenizer, artifacts.splits)
     counts = artifacts.tokenizer.vocabulary.counts_V
-    surprises = measure_surprises(artifacts.backbone, sequences, counts, 64)
-    embedded = embed_events(
-        artifacts.backbone, sequences, surprises, EventEmbeddingConfig(since=None, refresh="each_event", batch_size=64)
-    )
+    config = EventEmbeddingConfig(since=None, refresh="each_event", batch_size=64)
+    surprises = measure_surprises(artifacts.backbone, sequences, counts, config)
+    embedded = embed_events(artifacts.backbone, sequences, surprises, config)
     row = own["event_id"].to_list().index(event["event_id"])
     embedded = embedded.filter(row=row)
     this = features.filter(events["event_id"] == event["event_id"]).select(artifacts.head.feature_names)

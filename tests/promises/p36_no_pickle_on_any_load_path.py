@@ -32,11 +32,11 @@ from panther_pipeline.tokenizer.sequences import TokenSequences
 from panther_pipeline.tokenizer.tokenizer import Tokenizer
 
 data = Path(sys.argv[1])
-tokenizer = Tokenizer.load(data / "06_models/test/tokenizer.json")
+tokenizer = Tokenizer.load(data / "04_feature/test/tokenizer.json")
 sequences = TokenSequences.load(data / "05_model_input/test/token_sequences")
 backbone = Backbone.load(data / "06_models/test/backbone")
 store = OnlineStore.load(data / "07_model_output/test/online_store")
-head = FraudHead.load(data / "06_models/test/fraud_head")
+head = FraudHead.load(data / "07_model_output/test/fraud_head")
 for path in data.rglob("*.parquet"):
     pl.read_parquet(path)
 rng = np.random.default_rng(0)

@@ -39,6 +39,11 @@ def test_figure_ends_at_the_whole_vocabulary(num_tokens):
         assert curve.y[-1] == pytest.approx(0.9)
 
 
+def test_names_of_tokens_are_shown_not_interpreted():
+    table = make_table(1).with_columns(token=pl.Series(["[PAD]", "[UNK]", "<b>x</b>|a&b|O'Neil"]))
+    assert plot_coverage(table, REPORT).data[0].text == ("&lt;b&gt;x&lt;/b&gt;|a&amp;b|O'Neil",)
+
+
 def test_figure_shows_the_months():
     figure = plot_coverage(make_table(10), REPORT)
     by_name = {trace.name: trace for trace in figure.data}

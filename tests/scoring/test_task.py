@@ -62,6 +62,19 @@ def test_missing_embeddings_are_refused_with_the_way_out(ledger, features, embed
             assemble_fraud_task(ledger, features, part, task_config, splits)
 
 
+def test_embeddings_that_name_their_events_are_accepted(task, ledger, features, embeddings, task_config, splits):
+    named = embeddings.with_columns(ledger["event_id"]).sample(fraction=1.0, shuffle=True, seed=5)
+    again = assemble_fraud_task(ledger, features, named, task_config, splits)
+    np.testing.assert_array_equal(again.embeddings_RD, task.embeddings_RD)
+
+
+@pytest.mark.parametrize("shift", [1, 10**6])
+def test_embeddings_of_another_ledger_are_refused(ledger, features, embeddings, task_config, splits, shift):
+    named = embeddings.with_columns(ledger["event_id"], pl.col("row") + shift)[:-1]
+    with pytest.raises(ConfigurationError, match=r"another version of valid_events\. Run the embed pipeline again"):
+        assemble_fraud_task(ledger, features, named, task_config, splits)
+
+
 def test_features_of_another_ledger_are_refused(ledger, features, embeddings, task_config, splits):
     with pytest.raises(ConfigurationError, match="compute_features"):
         assemble_fraud_task(ledger, features.reverse(), embeddings, task_config, splits)

@@ -36,7 +36,7 @@ def test_the_digest_is_that_of_the_canonical_content(good):
 
 
 def test_a_missing_file_names_the_pipeline(tmp_path):
-    with pytest.raises(ArtifactError, match="kedro run --pipeline=tokenize"):
+    with pytest.raises(ArtifactError, match="kedro run --pipelines=tokenize"):
         Tokenizer.load(tmp_path / "none.json")
 
 

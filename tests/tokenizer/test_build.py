@@ -40,7 +40,7 @@ def test_rows_are_those_of_the_events(events, profiles, splits, tokenizer):
     ],
 )
 def test_events_out_of_order_are_refused(events, profiles, splits, tokenizer, disorder, row):
-    with pytest.raises(ConfigurationError, match=rf"row {row} is out of order.*--pipeline=validate"):
+    with pytest.raises(ConfigurationError, match=rf"row {row} is out of order.*--pipelines=validate"):
         build_sequences(disorder(events), profiles, tokenizer, splits)
 
 

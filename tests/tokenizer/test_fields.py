@@ -142,7 +142,7 @@ def test_labels_of_numbers_are_told_apart():
         ({"source": "weekday", "kind": "fixed", "num_bins": None, "edges": [7]}, "whole numbers from 1 to 6"),
         ({"source": "gap", "kind": "fixed", "num_bins": None, "edges": [0]}, "above 0 seconds"),
         ({"num_bins": "four"}, "valid integer"),
-        ({"bins": 4}, "Extra inputs"),
+        ({"bins": 4}, "unknown key 'bins'"),
     ],
 )
 def test_a_field_that_makes_no_sense_is_refused(changes, message):

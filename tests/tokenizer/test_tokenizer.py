@@ -109,7 +109,7 @@ def test_the_next_event_is_one_of_the_same_user(events, splits, make_config):
 
 def test_ids_fall_in_frequency_and_ties_in_name(tokenizer):
     counts = tokenizer.vocabulary.counts_V[2:].tolist()
-    names = tokenizer.token_names
+    names = tokenizer.names
     assert counts == sorted(counts, reverse=True)
     assert names[:2] == ["[PAD]", "[UNK]"]
     assert len(set(names)) == len(names)
@@ -257,9 +257,9 @@ def test_every_token_survives_decoding(name, request):
 
 def test_names_read_as_described(tokenizer):
     for token_id in range(2, tokenizer.vocab_size):
-        assert tokenizer.token_names[token_id] == "|".join(tokenizer.describe(token_id).values())
-    assert any(name.startswith("food\\|drink|card|") for name in tokenizer.token_names)
-    assert tokenizer.token_names[2].count("|") == 2
+        assert tokenizer.names[token_id] == "|".join(tokenizer.describe(token_id).values())
+    assert any(name.startswith("food\\|drink|card|") for name in tokenizer.names)
+    assert tokenizer.names[2].count("|") == 2
 
 
 @pytest.mark.parametrize("token_id", [-1, 0, 10**6])
@@ -297,6 +297,21 @@ def test_profiles_follow_the_order_of_the_users(tokenizer, profiles):
     assert tokenizer.encode_profiles(profiles.reverse(), users).tolist() == [straight[user] for user in users]
 
 
+def test_profile_numbers_fall_into_equally_full_bins(tokenizer, profiles):
+    assert tokenizer.profile_sizes[1] == 2 + 4  # padding, unknown and profile_num_bins
+    ids = tokenizer.encode_profiles(profiles, profiles["user_id"].to_list())[:, 1]
+    assert (np.diff(ids) >= 0).all()  # incomes rise from user to user
+    assert np.bincount(ids)[2:] == pytest.approx([10] * 4, abs=2)
+
+
+def test_missing_profile_numbers_are_unknown(events, profiles, splits, make_config):
+    holes = profiles.with_columns(income=pl.when(pl.col("user_id") == "u001").then(None).otherwise("income"))
+    fitted = Tokenizer.fit(events, holes, make_config(), splits)
+    ids = fitted.encode_profiles(holes, ["u001", "u002"])[:, 1]
+    assert ids[0] == 1
+    assert ids[1] > 1
+
+
 def test_a_ledger_without_profiles_has_none(events, splits, make_config):
     fitted = Tokenizer.fit(events, pl.DataFrame(), make_config(), splits)
     assert fitted.profile_names == []
@@ -311,4 +326,4 @@ def test_a_saved_tokenizer_encodes_alike(rich, events, tmp_path):
     loaded = Tokenizer.load(tmp_path / "tokenizer.json")
     assert loaded.digest == rich.digest == json.loads((tmp_path / "tokenizer.json").read_text())["digest"]
     assert np.array_equal(loaded.encode(events).token_ids_N, rich.encode(events).token_ids_N)
-    assert loaded.token_names == rich.token_names == rich.names
+    assert loaded.names == rich.names

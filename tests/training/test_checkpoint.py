@@ -102,12 +102,5 @@ def test_failing_save_leaves_the_older_snapshots(folder, monkeypatch):
     assert folder.latest("a").step == 2
 
 
-def test_cleared_folder_has_no_snapshot(folder):
-    folder.clear()
-    assert folder.latest() is None
-    assert list(folder.path.iterdir()) == []
-
-
 def test_folder_that_does_not_exist_has_no_snapshot(tmp_path):
     assert CheckpointFolder(tmp_path / "none").latest() is None
-    CheckpointFolder(tmp_path / "none").clear()

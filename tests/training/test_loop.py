@@ -14,7 +14,7 @@ from panther_pipeline.training import loop, run
 from panther_pipeline.training.batches import BatchOrder, validation_windows
 from panther_pipeline.training.checkpoint import CheckpointFolder
 from panther_pipeline.training.evaluation import evaluate
-from panther_pipeline.training.loop import run_identity, train
+from panther_pipeline.training.loop import run_identity, source_digest, train
 from panther_pipeline.training.pretraining import pretrain, untrained_backbone
 
 
@@ -75,11 +75,44 @@ def test_checkpoint_of_another_run_is_not_continued(random_sequences, model_conf
     assert pretrain(sequences, model_config, other, folder)[0].digest == expected.digest
 
 
-def test_finished_run_leaves_no_checkpoint(random_sequences, model_config, make_config, tmp_path):
-    folder = CheckpointFolder(tmp_path)
-    first, _ = pretrain(random_sequences(), model_config, make_config(), folder)
-    assert folder.latest() is None
-    assert pretrain(random_sequences(), model_config, make_config(), folder)[0].digest == first.digest
+# 11 steps end between two saves, 12 at one; with patience the run ends before either.
+@pytest.mark.parametrize("changes", [{"max_steps": 11}, {}, {"max_steps": 200, "eval_every": 5, "patience": 2}])
+def test_finished_training_is_not_repeated(
+    changes, random_sequences, model_config, make_config, tmp_path, caplog, monkeypatch
+):
+    sequences, config, folder = random_sequences(), make_config(peak_lr=3e-2, **changes), CheckpointFolder(tmp_path)
+    first, curves = pretrain(sequences, model_config, config, folder)
+    monkeypatch.setattr(loop, "compute_losses", None)  # any further step would fail
+    with caplog.at_level(logging.INFO):
+        again, same_curves = pretrain(sequences, model_config, config, folder)
+    assert again.digest == first.digest
+    assert same_curves.equals(curves)
+    assert not again.training
+    assert "finished before" in caplog.text
+    assert f"delete the folder {tmp_path}" in caplog.text
+
+
+def test_finished_training_of_other_code_is_repeated(
+    random_sequences, model_config, make_config, tmp_path, monkeypatch, caplog
+):
+    sequences, folder = random_sequences(), CheckpointFolder(tmp_path / "checkpoints")
+    pretrain(sequences, model_config, make_config(), folder)
+    (tmp_path / "losses.py").write_text("changed = True")
+    monkeypatch.setattr(loop, "_CODE_FOLDERS", (tmp_path,))
+    with caplog.at_level(logging.INFO):
+        pretrain(sequences, model_config, make_config(), folder)
+    assert "another configuration, data, code" in caplog.text
+    assert "finished before" not in caplog.text
+
+
+def test_source_digest_changes_with_name_and_content(tmp_path):
+    digests = set()
+    for name, text in (("a.py", "1"), ("a.py", "2"), ("b.py", "2")):
+        folder = tmp_path / f"{name}{text}"
+        folder.mkdir()
+        (folder / name).write_text(text)
+        digests.add(source_digest([folder]))
+    assert len(digests) == 3
 
 
 def test_identity_changes_with_everything_that_matters(random_sequences, model_config, make_config):

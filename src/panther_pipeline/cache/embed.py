@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import polars as pl
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from tqdm import tqdm
 
 from panther_pipeline.cache.states import iter_state_chunks, token_vectors
@@ -16,9 +16,13 @@ from panther_pipeline.config import Config
 from panther_pipeline.ledger.splits import UNUSED, parse_instant, to_us
 from panther_pipeline.model.backbone import Backbone
 from panther_pipeline.tokenizer.sequences import TokenSequences
+from panther_pipeline.units import DAY_US
 
-_DAY_US = 86_400_000_000
-_REFRESH_US = {"each_event": 0, "daily": _DAY_US, "weekly": 7 * _DAY_US}
+_LOGITS_PER_STEP = 1 << 24  # 64 MiB of float32 at once, however large the vocabulary
+# Steps per nat. Squares of 40 nats, summed over a user's 10^6 events, fit an int64; that the sum over all users may
+# wrap round does not matter, since only differences of it are used.
+_FIXED_POINT = 2**16
+_REFRESH_US = {"each_event": 0, "daily": DAY_US, "weekly": 7 * DAY_US}
 
 
 class EventEmbeddingConfig(Config):
@@ -28,6 +32,11 @@ class EventEmbeddingConfig(Config):
     refresh: Literal["each_event", "daily", "weekly"]  # how often the cache is renewed; serving must do the same
     batch_size: int = Field(gt=0)  # windows per forward pass
 
+    @field_validator("since")
+    @classmethod
+    def _check_instant(cls, value: str | None) -> str | None:
+        return check_instant(value)
+
 
 class UserEmbeddingConfig(Config):
     """The instant the online cache is made for."""
@@ -35,7 +44,19 @@ class UserEmbeddingConfig(Config):
     as_of: str | None  # ISO instant; only events before it are read (null = the end of the ledger)
     num_recent_events: int = Field(gt=0)  # latest tokens and times kept per user
     num_next_transactions: int = Field(gt=0)  # likeliest next transactions kept per user
-    batch_size: int = Field(gt=0)
+    batch_size: int = Field(gt=0)  # windows per forward pass
+
+    @field_validator("as_of")
+    @classmethod
+    def _check_instant(cls, value: str | None) -> str | None:
+        return check_instant(value)
+
+
+def check_instant(text: str | None) -> str | None:
+    """The text itself; a text that is no ISO 8601 instant raises ValueError, which names it."""
+    if text is not None:
+        parse_instant(text)
+    return text
 
 
 def as_of_rows(sequences: TokenSequences, refresh: str) -> np.ndarray:
@@ -66,42 +87,58 @@ def as_of_rows(sequences: TokenSequences, refresh: str) -> np.ndarray:
 
 
 def measure_surprises(
-    backbone: Backbone, sequences: TokenSequences, counts_V: np.ndarray, batch_size: int
+    backbone: Backbone, sequences: TokenSequences, counts_V: np.ndarray, config: EventEmbeddingConfig
 ) -> pl.DataFrame:
-    """Score every event against what the model expected one event earlier.
+    """Score every event against what the cache expected when it happened.
 
     Args:
         backbone: the pretrained model.
         sequences: all histories.
-        counts_V: int64, how often each token was seen in training, from the tokenizer: expected of a first event.
-        batch_size: windows per forward pass.
+        counts_V: int64, how often each token was seen in training, from the tokenizer: expected without history.
+        config: how fresh the cache was.
 
     Returns:
-        One row per event: surprise (float32, -log p of its token in nats; for a user's first event p is the token's
-        share in training) and cosine (float32, between the expected token vector and that of the token that came;
-        0 for first events).
+        One row per event: surprise (float32, -log p of its token in nats; without history p is the token's share in
+        training) and cosine (float32, between the expected token vector and that of the token that came; 0 without
+        history).
 
     Source: PANTHER Eq. 3, the deviation between x_new and its prediction.
     """
-    num = sequences.num_events
-    surprise_N = np.zeros(num, dtype=np.float32)
-    cosine_N = np.zeros(num, dtype=np.float32)
-    is_first_N = np.zeros(num, dtype=bool)
-    is_first_N[sequences.offsets_U1[:-1][np.diff(sequences.offsets_U1) > 0]] = True
-    surprise_N[is_first_N] = -_log_share(counts_V)[sequences.token_ids_N[is_first_N]]
-    before = np.flatnonzero(~is_first_N) - 1
-    token_ids = torch.from_numpy(np.asarray(sequences.token_ids_N, dtype=np.int64))
+    as_of_N = as_of_rows(sequences, config.refresh)
+    surprise_N = -_log_share(counts_V)[sequences.token_ids_N]
+    cosine_N = np.zeros(sequences.num_events, dtype=np.float32)
+    token_ids_N = torch.from_numpy(np.asarray(sequences.token_ids_N, dtype=np.int64))
     table_VD = token_vectors(backbone)
-    with tqdm(total=len(before), desc="surprise", unit="event", unit_scale=True) as bar:
-        for rows_m, h_mD in iter_state_chunks(backbone, sequences, before, batch_size):
-            with torch.inference_mode():
-                log_prob_mV = torch.log_softmax(backbone.next_token_logits(h_mD).float(), dim=-1)
-                seen_m = token_ids[torch.from_numpy(rows_m + 1)].to(h_mD.device)
-                surprise_N[rows_m + 1] = -log_prob_mV.gather(1, seen_m[:, None])[:, 0].cpu().numpy()
-                expected_mD = log_prob_mV.exp() @ table_VD
-                cosine_N[rows_m + 1] = torch.cosine_similarity(expected_mD, table_VD[seen_m], dim=-1).cpu().numpy()
-            bar.update(len(rows_m))
+    # Several events may meet the same cached state: with a daily refresh, all of a user's day.
+    events = np.flatnonzero(as_of_N >= 0)
+    events = events[np.argsort(as_of_N[events], kind="stable")]
+    sorted_as_of = as_of_N[events]
+    with tqdm(total=len(events), desc="surprise", unit="event", unit_scale=True) as bar:
+        for rows_m, h_mD in iter_state_chunks(backbone, sequences, np.unique(sorted_as_of), config.batch_size):
+            first_m = np.searchsorted(sorted_as_of, rows_m, side="left")
+            counts_m = np.searchsorted(sorted_as_of, rows_m, side="right") - first_m
+            state_n = np.repeat(np.arange(len(rows_m)), counts_m)
+            offset_n = np.arange(len(state_n)) - np.repeat(np.cumsum(counts_m) - counts_m, counts_m)
+            events_n = events[first_m[state_n] + offset_n]
+            step = max(1, _LOGITS_PER_STEP // backbone.vocab_size)
+            for start in range(0, len(events_n), step):
+                chosen = slice(start, start + step)
+                h_cD = h_mD[torch.from_numpy(state_n[chosen])]
+                seen_c = token_ids_N[torch.from_numpy(events_n[chosen])].to(h_cD.device)
+                surprise_c, cosine_c = _deviation(backbone, table_VD, h_cD, seen_c)
+                surprise_N[events_n[chosen]], cosine_N[events_n[chosen]] = surprise_c, cosine_c
+            bar.update(len(events_n))
     return pl.DataFrame({"surprise": surprise_N, "cosine": cosine_N})
+
+
+def _deviation(
+    backbone: Backbone, table_VD: torch.Tensor, h_cD: torch.Tensor, seen_c: torch.Tensor
+) -> tuple[np.ndarray, np.ndarray]:
+    with torch.inference_mode():
+        log_prob_cV = torch.log_softmax(backbone.next_token_logits(h_cD).float(), dim=-1)
+        surprise_c = -log_prob_cV.gather(1, seen_c[:, None])[:, 0]
+        cosine_c = torch.cosine_similarity(log_prob_cV.exp() @ table_VD, table_VD[seen_c], dim=-1)
+    return surprise_c.cpu().numpy(), cosine_c.cpu().numpy()
 
 
 def standardise_by_past(values_N: np.ndarray, offsets_U1: np.ndarray, as_of_N: np.ndarray) -> np.ndarray:
@@ -112,15 +149,17 @@ def standardise_by_past(values_N: np.ndarray, offsets_U1: np.ndarray, as_of_N: n
     Returns:
         float32 (N,)
     """
-    sums = np.concatenate([[0.0], np.cumsum(values_N, dtype=np.float64)])
-    squares = np.concatenate([[0.0], np.cumsum(np.square(values_N, dtype=np.float64))])
+    # Fixed point, so that a sum over one user's past is exact and owes nothing to the users before it in the array.
+    fixed_N = np.round(values_N.astype(np.float64) * _FIXED_POINT).astype(np.int64)
+    sums = np.concatenate([[0], np.cumsum(fixed_N)])
+    squares = np.concatenate([[0], np.cumsum(np.square(fixed_N))])
     first_N = np.repeat(offsets_U1[:-1], np.diff(offsets_U1))
     stop_N = np.where(as_of_N >= 0, as_of_N + 1, first_N)
     count_N = stop_N - first_N
     safe_N = np.maximum(count_N, 1)
-    mean_N = (sums[stop_N] - sums[first_N]) / safe_N
-    variance_N = np.maximum((squares[stop_N] - squares[first_N]) / safe_N - mean_N**2, 0.0)
-    # Below a millinat the spread is rounding of the prefix sums, not behaviour.
+    mean_N = (sums[stop_N] - sums[first_N]) / safe_N / _FIXED_POINT
+    variance_N = np.maximum((squares[stop_N] - squares[first_N]) / safe_N / _FIXED_POINT**2 - mean_N**2, 0.0)
+    # Below a millinat the spread is rounding, not behaviour.
     known_N = (count_N >= 2) & (variance_N > 1e-6)
     return np.where(known_N, (values_N - mean_N) / np.sqrt(np.where(known_N, variance_N, 1.0)), 0.0).astype(np.float32)
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
+from panther_pipeline.errors import ArtifactError
 from panther_pipeline.model.backbone import Backbone
 from panther_pipeline.model.batch import EventBatch
 from panther_pipeline.tokenizer.sequences import TokenSequences
@@ -36,7 +37,16 @@ def iter_state_chunks(
 
     Yields:
         (rows_m, h_mD): some of the rows and, for each, the float32 hidden state after that event. Every row comes once.
+
+    Raises:
+        ArtifactError: the backbone was trained on another tokenizer's tokens.
     """
+    if backbone.tokenizer_digest != sequences.tokenizer_digest:
+        raise ArtifactError(
+            f"the backbone was trained with tokenizer {backbone.tokenizer_digest[:12] or 'unknown'}, these sequences "
+            f"were encoded with {sequences.tokenizer_digest[:12]}: their token ids mean different things. "
+            "Run the pretrain pipeline again."
+        )
     block = max(1, backbone.config.max_events // 2)
     user_N = sequences.user_ix_N()
     user_start_N = np.repeat(sequences.offsets_U1[:-1], np.diff(sequences.offsets_U1))

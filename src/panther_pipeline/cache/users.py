@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import torch
 
+from panther_pipeline.baselines.next_transaction import FIRST_CANDIDATE
 from panther_pipeline.cache.embed import UserEmbeddingConfig
 from panther_pipeline.cache.states import iter_state_chunks, token_vectors
 from panther_pipeline.cache.store import OnlineStore
@@ -56,17 +57,20 @@ def embed_users(
     width = backbone.config.dim
     embedding_UD = np.zeros((len(users), width), np.float32)
     next_behaviour_UD = np.zeros((len(users), width), np.float32)
-    top_ids = np.zeros((len(users), config.num_next_transactions), np.int64)
-    top_probs = np.zeros((len(users), config.num_next_transactions), np.float32)
+    num_next = min(config.num_next_transactions, backbone.vocab_size - FIRST_CANDIDATE)
+    top_ids = np.zeros((len(users), num_next), np.int64)
+    top_probs = np.zeros((len(users), num_next), np.float32)
     table_VD = token_vectors(backbone)
     for rows_m, h_mD in iter_state_chunks(backbone, sequences, last_U, config.batch_size):
         ix = np.searchsorted(last_U, rows_m)
         with torch.inference_mode():
             prob_mV = torch.softmax(backbone.next_token_logits(h_mD).float(), dim=-1)
-            top = prob_mV.topk(min(config.num_next_transactions, prob_mV.shape[1]), dim=-1)
+            # Neither [PAD] nor [UNK] is something a user can do next.
+            top = prob_mV[:, FIRST_CANDIDATE:].topk(num_next, dim=-1)
         embedding_UD[ix] = h_mD.cpu().numpy()
         next_behaviour_UD[ix] = (prob_mV @ table_VD).cpu().numpy()
-        top_ids[ix], top_probs[ix] = top.indices.cpu().numpy(), top.values.cpu().numpy()
+        top_ids[ix] = top.indices.cpu().numpy() + FIRST_CANDIDATE
+        top_probs[ix] = top.values.cpu().numpy()
     surprise_N = surprises["surprise"].to_numpy()
     user_ids = [sequences.user_ids[u] for u in users]
     num_events = last_U - first_U + 1

@@ -5,11 +5,11 @@ What event i at time t may use (design rule: nothing from the future):
 - events of its user, of its counterparty and of the pair at a *strictly earlier* instant. Two events of one
   user in the same microsecond do not see each other, whatever their event_seq: a decision must not depend on
   a tie-break;
-- labels with label_time strictly before t. Fraud risk is cut by label_time: [t-w, t) holds what became known
-  then.
+- labels with label_time strictly before t. Fraud risk is cut by label_time, so that [t-w, t) holds what
+  became known in it.
 
-A ledger without amounts, counterparties or labels gets the same columns: counts and amounts 0, "time since"
--1.
+A ledger without amounts, counterparties or labels gets the same columns: counts and amounts are 0, "time
+since" is -1.
 
 Shape letters: N events.
 """
@@ -22,9 +22,8 @@ import polars as pl
 
 from panther_pipeline.features.config import FeatureConfig
 from panther_pipeline.features.windows import GroupedTimes, Timeline, code_groups, join_square, split_square
+from panther_pipeline.units import DAY_US, epoch_us
 
-DAY_US = 86_400_000_000
-_BEFORE_ALL_US = -(2**62)  # stands for a missing instant
 NEVER = -1.0  # "time since" when there is no earlier event
 
 
@@ -66,9 +65,9 @@ class _Clock:
 
     @classmethod
     def of(cls, events: pl.DataFrame, config: FeatureConfig) -> Self:
-        time_us_N = _microseconds(events["event_time"])
+        time_us_N = epoch_us(events["event_time"])
         # A label cannot be known before its event, whatever the source says.
-        known_us_N = np.maximum(_microseconds(events["label_time"]), time_us_N)
+        known_us_N = np.maximum(epoch_us(events["label_time"]), time_us_N)
         timeline = Timeline(time_us_N, known_us_N)
         windows = {*config.windows_days, *config.risk_windows_days}
         return cls(
@@ -79,10 +78,6 @@ class _Clock:
             known_N=timeline.rank(known_us_N),
             has_label_N=(events["label"].is_not_null() & events["label_time"].is_not_null()).to_numpy(),
         )
-
-
-def _microseconds(times_N: pl.Series) -> np.ndarray:
-    return times_N.cast(pl.Datetime("us", "UTC")).dt.epoch("us").fill_null(_BEFORE_ALL_US).to_numpy()
 
 
 def _context(times_N: pl.Series, cents_N: np.ndarray, config: FeatureConfig) -> dict[str, np.ndarray]:
@@ -125,8 +120,7 @@ def _user_activity(
             f"user_std_{days}d": std_N / 100,
             # Log of the ratio of the amount to the user's own mean; 0 = as usual or nothing to compare with.
             f"amount_vs_mean_{days}d": np.where(seen_N, _signed_log(cents_N / 100) - _signed_log(mean_N / 100), 0),
-            # One cent keeps the score finite for a user who always pays the same; 20 is far outside either
-            # way.
+            # One cent keeps the score finite for a user who always pays the same; 20 is far outside.
             f"amount_z_{days}d": np.where(count_N > 1, np.clip(distance_N / (std_N + 1), -20, 20), 0),
         }
     return columns

@@ -2,17 +2,17 @@
 
 The plugin's hook, with four differences: only what a run needs is imported (the original builds every dataset of
 the catalog), typed parameters are logged key by key, a run that is interrupted ends as KILLED instead of
-FINISHED or RUNNING for ever, and an unreachable tracking server costs a warning, not the run.
+FINISHED or RUNNING for ever, and whatever the tracking server does not take costs a warning, not the run.
 """
 
 import atexit
-import functools
 import logging
 import re
 import signal
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import mlflow
@@ -22,14 +22,19 @@ from kedro.framework.hooks import hook_impl
 from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
+from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH
 from pydantic import BaseModel
 
 from panther_pipeline.code_version import read_code_version
 
-with warnings.catch_warnings():
-    # While it is imported, MLflow warns about a class of its own; nothing here could answer that.
-    warnings.simplefilter("ignore", UserWarning)
+# While it is imported, MLflow warns that a class of the plugin's lacks type hints, which no user can answer. A filter
+# does not help: MLflow puts "always show once" in front of all filters for exactly this warning. So what is said
+# during the import is recorded, and said again without that one.
+with warnings.catch_warnings(record=True) as _said:
     from kedro_mlflow.framework.hooks.mlflow_hook import MlflowHook
+for _warning in _said:
+    if "Add type hints to the `predict` method" not in str(_warning.message):
+        warnings.warn_explicit(_warning.message, _warning.category, _warning.filename, _warning.lineno)
 
 logger = logging.getLogger(__name__)
 
@@ -37,28 +42,12 @@ logger = logging.getLogger(__name__)
 logging.getLogger("kedro_mlflow").setLevel(logging.WARNING)
 
 
-def _never_stops_a_run(method: Callable[..., None]) -> Callable[..., None]:
-    """Turn any failure of the tracking side into one warning, after which this run is not tracked."""
-
-    @functools.wraps(method)
-    def guarded(self: "TrackingHook", *args: Any, **kwargs: Any) -> None:
-        if not self._works:
-            return
-        try:
-            method(self, *args, **kwargs)
-        except Exception as error:
-            self._works = False
-            logger.warning("MLflow does not answer (%s: %s); the run goes on untracked.", type(error).__name__, error)
-
-    return guarded
-
-
 class TrackingHook(MlflowHook):
     """One MLflow run per `kedro run`: parameters, metrics, artifacts, data fingerprint, code version."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._works = True
+        self._failed: set[str] = set()  # what could not be written; each is said once
         self._context: KedroContext | None = None
         self._catalog: CatalogProtocol | None = None
 
@@ -72,48 +61,77 @@ class TrackingHook(MlflowHook):
         self._catalog = catalog
 
     @hook_impl
-    @_never_stops_a_run
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-        MlflowHook.after_context_created(self, self._context)
-        MlflowHook.before_pipeline_run(self, run_params=run_params, pipeline=pipeline, catalog=catalog)
-        mlflow.set_tags(read_code_version(self._context.project_path))
-        self._end_as_killed_when_interrupted()
+        self.run_id, self._failed = None, set()
+        try:
+            MlflowHook.after_context_created(self, self._context)
+            MlflowHook.before_pipeline_run(self, run_params=run_params, pipeline=pipeline, catalog=catalog)
+        except Exception as error:
+            if self.run_id is None:
+                logger.warning("MLflow does not answer (%s); the run goes on untracked.", _describe(error))
+                return
+            self._warn("tags of the run", error)
+        if self.run_id is not None:  # None: mlflow.yml switches tracking off for this pipeline
+            self._end_as_killed_when_interrupted()
+            with self._tracked("code version"):
+                mlflow.set_tags(read_code_version(self._context.project_path))
 
     @hook_impl
-    @_never_stops_a_run
     def before_node_run(self, node: Node, catalog: CatalogProtocol, inputs: dict[str, Any], is_async: bool) -> None:
         blocks = {name.removeprefix("params:"): value for name, value in inputs.items() if name.startswith("params:")}
         params = {key: value for name, block in blocks.items() for key, value in flatten(name, block).items()}
-        if params:
-            mlflow.log_params(params)
+        if params and self.run_id is not None:
+            with self._tracked("parameters"):
+                # MLflow refuses longer values, and then all parameters of the call.
+                mlflow.log_params({key: str(value)[:MAX_PARAM_VAL_LENGTH] for key, value in params.items()})
 
     @hook_impl
-    @_never_stops_a_run
     def after_dataset_loaded(self, dataset_name: str, data: Any, node: Node) -> None:
-        if dataset_name.startswith("raw_") and isinstance(data, pl.DataFrame) and data.width:
-            mlflow.log_input(mlflow.data.from_polars(data, name=dataset_name), context="source")
+        is_source = dataset_name.startswith("raw_") and isinstance(data, pl.DataFrame) and data.width
+        if is_source and self.run_id is not None:
+            with self._tracked("fingerprint of the source data"):
+                mlflow.log_input(mlflow.data.from_polars(data, name=dataset_name), context="source")
 
     @hook_impl
-    @_never_stops_a_run
     def after_dataset_saved(self, dataset_name: str, data: Any, node: Node) -> None:
+        if self.run_id is None:
+            return
         if dataset_name == "metrics":
-            mlflow.log_metrics({metric_name(record): record["value"] for record in data})
-        dataset = self._catalog.get(dataset_name)
-        if ((getattr(dataset, "metadata", None) or {}).get("tracking")) == "artifact":
-            mlflow.log_artifact(str(dataset._filepath))
+            with self._tracked("metrics"):
+                mlflow.log_metrics({metric_name(record): record["value"] for record in data})
+        with self._tracked("artifacts"):
+            dataset = self._catalog.get(dataset_name)
+            if ((getattr(dataset, "metadata", None) or {}).get("tracking")) == "artifact":
+                mlflow.log_artifact(str(dataset._filepath))
 
     @hook_impl
-    @_never_stops_a_run
     def after_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-        MlflowHook.after_pipeline_run(self, run_params=run_params, pipeline=pipeline, catalog=catalog)
+        if self.run_id is not None:
+            with self._tracked("end of the run"):
+                MlflowHook.after_pipeline_run(self, run_params=run_params, pipeline=pipeline, catalog=catalog)
 
     @hook_impl
-    @_never_stops_a_run
     def on_pipeline_error(
         self, error: Exception, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
     ) -> None:
         if self.run_id is not None:
-            MlflowHook.on_pipeline_error(self, error=error, run_params=run_params, pipeline=pipeline, catalog=catalog)
+            with self._tracked("failure of the run"):
+                MlflowHook.on_pipeline_error(
+                    self, error=error, run_params=run_params, pipeline=pipeline, catalog=catalog
+                )
+
+    @contextmanager
+    def _tracked(self, what: str) -> Iterator[None]:
+        """Turn a failure of the tracking side into one warning that names what is missing from the record."""
+        try:
+            yield
+        except Exception as error:
+            self._warn(what, error)
+
+    def _warn(self, what: str, error: Exception) -> None:
+        if what not in self._failed:
+            self._failed.add(what)
+            logger.warning("MLflow did not take the %s (%s); the run goes on.", what, _describe(error))
 
     def _end_as_killed_when_interrupted(self) -> None:
         # MLflow registers an exit handler that ends an open run as FINISHED. Ours is registered later, so it runs
@@ -137,6 +155,10 @@ def flatten(prefix: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         return {prefix: value}
     return {key: leaf for name, inner in value.items() for key, leaf in flatten(f"{prefix}.{name}", inner).items()}
+
+
+def _describe(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def _end_open_run(run_id: str | None) -> None:

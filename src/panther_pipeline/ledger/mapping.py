@@ -18,11 +18,11 @@ from panther_pipeline.ledger.values import (
     read_text,
     read_times,
 )
+from panther_pipeline.units import DAY_US
 
 logger = logging.getLogger(__name__)
 
 MISSING_CATEGORY = "(missing)"
-_US_PER_DAY = 86_400_000_000
 _SHOWN_ROWS = 3
 
 
@@ -51,33 +51,34 @@ def map_events(raw: pl.DataFrame | pl.LazyFrame, schema: LedgerSchema) -> pl.Dat
     values = {name: part.values if isinstance(part, Reading) else part for name, part in columns.items()}
     ties = {f"tie_break_{i}": _read_tie_break(source[c]) for i, c in enumerate(schema.tie_break)}
     events = pl.DataFrame({"source_row": pl.int_range(source.height, dtype=pl.Int64, eager=True), **values, **ties})
-    delay_us = round(schema.label.known_after_days * _US_PER_DAY) if schema.label else 0
+    delay_us = round(schema.label.known_after_days * DAY_US) if schema.label else 0
     known = pl.when(pl.col("label").is_not_null()).then(pl.col("event_time") + pl.duration(microseconds=delay_us))
     events = events.with_columns(known.alias("label_time")).select(*event_columns(schema), *ties)
     return _mark_problems(events, source, columns)
 
 
 def map_profiles(raw: pl.DataFrame | pl.LazyFrame, schema: LedgerSchema) -> pl.DataFrame:
-    """One row per user: user_id and the declared attributes as text, sorted by user_id.
+    """One row per user: user_id and the declared attributes, sorted by user_id.
 
     Args:
         raw: the profile table; not read when the schema declares none.
         schema: `profile_user_id` (null: this ledger has no profiles) and `profile_attributes`.
 
     Returns:
-        user_id and attributes, all text; an empty cell is "(missing)". Without profiles: user_id only,
-        no rows.
+        user_id (text) and attributes: a category is text, "(missing)" where empty; a number is float64, null
+        where empty or unreadable, of which a warning counts the rows. Without profiles: user_id only, no rows.
 
     Raises:
-        SourceError: a column is missing, or a user has two profiles that differ.
+        SourceError: a column is missing, a user has two profiles that differ, or not one value of an
+            attribute declared as number can be read.
     """
     if schema.profile_user_id is None:
         return pl.DataFrame(schema={"user_id": pl.String})
     declared = {f"profile_attributes.{a.name}": a.column for a in schema.profile_attributes}
     source = _take_columns(raw, {"profile_user_id": schema.profile_user_id, **declared}, table="raw_profiles")
     user_ids = read_ids(source[schema.profile_user_id], key="ledger.schema.profile_user_id")
-    texts = {a.name: _read_profile_attribute(source[a.column], a) for a in schema.profile_attributes}
-    profiles = pl.DataFrame({"user_id": user_ids, **texts})
+    values = {a.name: _read_profile_attribute(source[a.column], a) for a in schema.profile_attributes}
+    profiles = pl.DataFrame({"user_id": user_ids, **values})
     nameless = profiles["user_id"].null_count()
     if nameless:
         logger.warning("raw_profiles: %d of %d rows have no user id and are left out", nameless, profiles.height)
@@ -200,11 +201,18 @@ def _read_attributes(source: pl.DataFrame, schema: LedgerSchema) -> dict[str, Re
 
 
 def _read_profile_attribute(column: pl.Series, attribute: Attribute) -> pl.Series:
-    # A number that describes a user (an age) is kept as text too: profiles are looked up, not computed with.
-    is_number = attribute.kind == "number"
-    key = f"ledger.schema.profile_attributes.{attribute.name}"
-    text = column.cast(pl.String).str.strip_chars() if is_number else read_categories(column, key=key)
-    return text.replace("", None).fill_null(MISSING_CATEGORY)
+    key = f"profile_attributes.{attribute.name}"
+    if attribute.kind == "category":
+        return read_categories(column, key=f"ledger.schema.{key}").fill_null(MISSING_CATEGORY)
+    numbers = read_numbers(column)
+    unreadable = column.len() - numbers.problem.null_count()
+    if unreadable:  # an attribute that is always empty is allowed
+        _refuse_unreadable(column, numbers.values, key, "a number")
+        logger.warning(
+            "raw_profiles: %d of %d rows hold no number in column '%s' and count as unknown there",
+            unreadable, column.len(), column.name,
+        )  # fmt: skip
+    return numbers.values
 
 
 def _read_tie_break(column: pl.Series) -> pl.Series:

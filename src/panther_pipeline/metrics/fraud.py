@@ -31,8 +31,8 @@ METRICS: dict[str, Metric] = {
     "brier": curves.brier,
     "expected_calibration_error": curves.expected_calibration_error,
 }
-# What the embeddings add, and what the head adds to trees. Fixed beforehand: the best of several is no fair
-# baseline.
+FRAUD_MODELS = ["trees_features", "trees_embeddings", "trees_both", "panther_head"]  # in the order of tables
+# What the embeddings add and what the head adds to trees. Fixed beforehand: the best of several is no fair baseline.
 COMPARISONS = [
     ("trees_both", "trees_features"),
     ("panther_head", "trees_features"),

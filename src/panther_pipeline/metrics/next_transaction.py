@@ -16,8 +16,9 @@ from panther_pipeline.baselines.next_transaction import MISS, fit_popularity, ra
 from panther_pipeline.cache.states import iter_state_chunks
 from panther_pipeline.errors import ConfigurationError
 from panther_pipeline.ledger.splits import TEST, TRAIN
+from panther_pipeline.metrics.bootstrap import bootstrap_means
 from panther_pipeline.metrics.config import BootstrapConfig, RankingConfig
-from panther_pipeline.metrics.ranking import bootstrap_means, rank_targets, ranking_statistics
+from panther_pipeline.metrics.ranking import rank_targets, ranking_statistics
 from panther_pipeline.metrics.records import make_record
 from panther_pipeline.model.backbone import Backbone
 from panther_pipeline.tokenizer.sequences import TokenSequences

@@ -11,9 +11,10 @@ import polars as pl
 
 from panther_pipeline.baselines.next_transaction import FIRST_CANDIDATE, MISS
 from panther_pipeline.ledger.simulator import SimulationTruth, best_next_tokens
+from panther_pipeline.metrics.bootstrap import percentile_interval, resample_means
 from panther_pipeline.metrics.config import BootstrapConfig
 from panther_pipeline.metrics.next_transaction import MODEL, TASK
-from panther_pipeline.metrics.ranking import hit_at, interval, resample_means
+from panther_pipeline.metrics.ranking import hit_at
 from panther_pipeline.metrics.records import make_record
 from panther_pipeline.tokenizer.tokenizer import Tokenizer
 
@@ -90,8 +91,8 @@ def _measure_split(split: str, targets: pl.DataFrame, config: BootstrapConfig) -
     mean, means_R2 = resample_means(
         both_M2, targets["user_ix"].to_numpy(), num_resamples=config.num_resamples, seed=config.seed
     )
-    values_R2 = np.column_stack([means_R2[:, 0], means_R2[:, 1] / means_R2[:, 0]])
-    low, high = (end if len(means_R2) else [None, None] for end in interval(values_R2))
+    best_R, model_R = means_R2.T
+    low, high = zip(percentile_interval(best_R), percentile_interval(model_R / best_R), strict=True)
     shared = {"task": TASK, "split": split, "n": len(targets)}
     return [
         make_record(**shared, model="oracle", metric="hr@1", value=mean[0], low=low[0], high=high[0]),

@@ -1,9 +1,9 @@
-"""Full-ranking metrics: the rank of the token that came, a statistic of the rank, its mean with an interval.
+"""Full-ranking metrics: the rank of the token that came, and statistics of the rank.
 
 The rank is counted over all candidates, never over a sample of negatives, whose metrics order models
 differently (Krichene and Rendle, KDD 2020).
 
-Shape letters: M targets, V vocabulary, D width, U users, S statistics, R resamples.
+Shape letters: M targets, V vocabulary, D width.
 """
 
 from collections.abc import Callable, Iterable
@@ -16,7 +16,6 @@ from panther_pipeline.baselines.next_transaction import FIRST_CANDIDATE, MISS
 from panther_pipeline.errors import TrainingError
 
 _SCORES_PER_STEP = 1 << 25  # 128 MB of float32: with 60 000 tokens a batch of windows would need gigabytes
-_WEIGHTS_PER_STEP = 1 << 22
 
 
 def rank_tokens(scores_MV: Tensor, token_ids_M: Tensor, popularity_V: Tensor) -> Tensor:
@@ -40,7 +39,7 @@ def rank_tokens(scores_MV: Tensor, token_ids_M: Tensor, popularity_V: Tensor) ->
     """
     if not bool(torch.isfinite(scores_MV).all()):
         raise TrainingError(
-            "the backbone's scores are not finite. Train it again with `kedro run --pipeline=pretrain`."
+            "the backbone's scores are not finite. Train it again with `kedro run --pipelines=pretrain`."
         )
     own_M1 = scores_MV.gather(1, token_ids_M[:, None])
     candidates = scores_MV[:, FIRST_CANDIDATE:]
@@ -111,70 +110,3 @@ def ranking_statistics(ranks_M: np.ndarray) -> dict[str, np.ndarray]:
         "ndcg@10": ndcg_at(ranks_M, 10),
         "mrr": reciprocal_rank(ranks_M),
     }
-
-
-def bootstrap_means(
-    statistics_MS: np.ndarray, user_ix_M: np.ndarray, *, num_resamples: int, seed: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Means over the targets with 95 % intervals that treat the users, not the events, as the sample.
-
-    Events of one user resemble each other, so resampling events would make intervals too narrow. All
-    statistics see the same resamples: the interval of a column of differences is that of a paired comparison.
-
-    Args:
-        statistics_MS: float, one row per target.
-        user_ix_M: int the target's user.
-        num_resamples: R.
-        seed: of the resampling.
-
-    Returns:
-        mean_S, low_S, high_S: float64; low and high are NaN when there are fewer than two users.
-
-    Raises:
-        ValueError: no targets.
-
-    Source: percentile bootstrap over clusters, Efron and Tibshirani 1993, §13.3; Field and Welsh 2007.
-    """
-    mean_S, means_RS = resample_means(statistics_MS, user_ix_M, num_resamples=num_resamples, seed=seed)
-    return mean_S, *interval(means_RS)
-
-
-def interval(values_RS: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The 2.5 % and 97.5 % quantiles over the resamples, float64 (S,) each; NaN without resamples."""
-    if len(values_RS) == 0:
-        nothing_S = np.full(values_RS.shape[1], np.nan)
-        return nothing_S, nothing_S
-    low_S, high_S = np.quantile(values_RS, [0.025, 0.975], axis=0)
-    return low_S, high_S
-
-
-def resample_means(
-    statistics_MS: np.ndarray, user_ix_M: np.ndarray, *, num_resamples: int, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """The means of all targets, (S,), and of each resample of users, (R, S); see `bootstrap_means`.
-
-    Returns:
-        mean_S and means_RS, float64; R is 0 when there are fewer than two users.
-
-    Raises:
-        ValueError: no targets.
-    """
-    if len(statistics_MS) == 0:
-        raise ValueError("a mean of no targets does not exist; check that the test window holds events")
-    users, position_M = np.unique(user_ix_M, return_inverse=True)
-    num_users = len(users)
-    columns = [np.bincount(position_M, column, minlength=num_users) for column in statistics_MS.T]
-    count_U = np.bincount(position_M, minlength=num_users).astype(np.float64)
-    sums_US1 = np.column_stack([*columns, count_U])
-    mean_S = sums_US1[:, :-1].sum(axis=0) / count_U.sum()
-    if num_users < 2:
-        return mean_S, np.empty((0, len(mean_S)))
-    rng = np.random.default_rng(seed)
-    step = max(1, _WEIGHTS_PER_STEP // num_users)
-    totals = []
-    for start in range(0, num_resamples, step):
-        # How often each user is drawn: multinomial. Counting draws beats rng.multinomial at 10 000 users.
-        draws = rng.integers(0, num_users, size=(min(step, num_resamples - start), num_users))
-        totals.append(np.stack([np.bincount(row, minlength=num_users) for row in draws]) @ sums_US1)
-    totals_RS1 = np.concatenate(totals)
-    return mean_S, totals_RS1[:, :-1] / totals_RS1[:, -1:]

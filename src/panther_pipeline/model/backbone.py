@@ -151,8 +151,7 @@ class Backbone(nn.Module):
 
         Raises:
             ArtifactError: missing or damaged; a description that is not one; weights of other names or shapes
-            than
-                the description says, or not finite.
+                than the description says, or not finite.
         """
         generation, _ = open_published(folder)
         try:
@@ -163,7 +162,7 @@ class Backbone(nn.Module):
             tensors = _read_weights(generation / _WEIGHTS, expected)
         except (ValueError, TypeError, KeyError, AttributeError, RuntimeError, SafetensorError) as error:
             raise ArtifactError(
-                f"{folder} does not hold a backbone: {error}. Run `kedro run --pipeline=pretrain`."
+                f"{folder} does not hold a backbone: {error}. Run `kedro run --pipelines=pretrain`."
             ) from None
         backbone = cls(config, **description)
         backbone.load_state_dict(tensors)

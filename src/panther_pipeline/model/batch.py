@@ -27,10 +27,6 @@ class EventBatch:
         """The same batch on another device; copies overlap with computation where memory is pinned."""
         return type(self)(**{f.name: getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)})
 
-    def last_B(self) -> Tensor:
-        """int64 (B,): position of each window's newest event."""
-        return self.lengths_B - 1
-
     @classmethod
     def from_windows(
         cls, sequences: TokenSequences, user_ix_B: np.ndarray, starts_B: np.ndarray, stops_B: np.ndarray

@@ -6,8 +6,7 @@ Shape letters: B windows, T events.
 import torch
 from torch import Tensor
 
-HOUR_US = 3_600_000_000
-DAY_US = 24 * HOUR_US
+from panther_pipeline.units import DAY_US, HOUR_US
 
 
 def hour_weekday_day(time_us_BT: Tensor) -> tuple[Tensor, Tensor, Tensor]:

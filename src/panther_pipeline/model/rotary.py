@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor
 
-from panther_pipeline.model.calendar import DAY_US, HOUR_US
+from panther_pipeline.units import DAY_US, HOUR_US
 
 _MONTH_US = int(30.4 * DAY_US)
 _YEAR_US = int(365.25 * DAY_US)

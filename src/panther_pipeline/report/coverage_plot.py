@@ -1,5 +1,6 @@
 """Figure: how few tokens cover how much, and whether that holds as the months go by."""
 
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -23,10 +24,12 @@ def plot_coverage(vocabulary: pl.DataFrame, coverage_report: dict[str, Any]) -> 
     )
     tokens = vocabulary.filter(pl.col("id") >= 2)
     shown = _spread(len(tokens))
+    # A figure reads its texts as HTML; of entities it knows < > & but not quotes.
+    texts = [escape(token, quote=False) for token in tokens["token"].gather(shown)]
     figure.add_trace(
         go.Scatter(
             x=(shown + 1).tolist(), y=tokens["cumulative_coverage"].gather(shown).to_list(),
-            text=tokens["token"].gather(shown).to_list(), mode="lines+markers", name="cumulative coverage",
+            text=texts, mode="lines+markers", name="cumulative coverage",
             marker={"size": 4}, line={"color": _BLUE}, hovertemplate="%{x} tokens: %{y:.2%}<br>last: %{text}",
         ),
         row=1, col=1,

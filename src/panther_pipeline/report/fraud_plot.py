@@ -7,7 +7,8 @@ import plotly.graph_objects as go
 import polars as pl
 from sklearn.metrics import precision_recall_curve
 
-FRAUD_MODELS = ("trees_features", "trees_embeddings", "trees_both", "panther_head")
+from panther_pipeline.metrics.fraud import FRAUD_MODELS
+
 COLORS = ("#8a94a6", "#e08b2c", "#2a9d8f", "#3b6fd4", "#b5489b", "#c2453d")
 _MAX_POINTS, _NUM_BINS, _SMALLEST = 400, 12, 1e-6
 

@@ -3,22 +3,13 @@
 from html import escape
 from typing import Any
 
+from panther_pipeline.metrics.fraud import FRAUD_MODELS
 from panther_pipeline.metrics.records import find_value
 
 Record = dict[str, Any]
 
 RANKING_METRICS = ["hr@1", "hr@5", "hr@10", "ndcg@10", "mrr"]
-RANKING_MODELS = [
-    "popularity",
-    "repeat_last",
-    "personal_frequency",
-    "markov",
-    "gru",
-    "transformer",
-    "sasrec",
-    "hstu",
-]
-FRAUD_MODELS = ["trees_features", "trees_embeddings", "trees_both", "panther_head"]
+RANKING_MODELS = ["popularity", "repeat_last", "personal_frequency", "markov"]
 FRAUD_METRICS = [
     "average_precision",
     "roc_auc",
@@ -27,7 +18,7 @@ FRAUD_METRICS = [
     "recall@1%",
     "card_precision@100",
 ]
-LOWER_IS_BETTER = ("brier", "log_loss", "expected_calibration_error")
+LOWER_IS_BETTER = ("brier", "expected_calibration_error")
 _COLUMNS_PER_TABLE = 6  # more do not fit the page with their intervals
 _OURS = ("panther", "panther_head")
 

@@ -15,9 +15,10 @@ TITLES = {
 
 PROTOCOL = [
     (
-        "Split by time: everything fitted (bins, vocabulary, weights, popularity, transitions) saw training "
-        "events only; the numbers are over the later test window. Nothing at or after an event is used to "
-        "predict it."
+        "Split by time: vocabulary, bins, popularity, transitions and the gradients of the backbone come from "
+        "training events (before train_end); which step of the backbone is kept is chosen on validation events; "
+        "the fraud head, the trees and their calibration are fitted with labels known before valid_end. The "
+        "numbers are over the later test window. Nothing at or after an event is used to predict it."
     ),
     (
         "A forecast of an event is made right after the event before it and reads neither the time nor the "
@@ -67,6 +68,11 @@ LIMITS = [
     "Labels come late and miss fraud that nobody reported: such transactions count as legitimate.",
     ("An interval says how far the number may move with other users of the same kind, not with other kinds of users."),
     "Few frauds make wide intervals: read the interval before the number.",
+    (
+        "Rows before train_end on which the fraud head is fitted have embeddings and surprises from a backbone "
+        "that trained on those very events; test rows do not. The head may trust them more than they deserve "
+        "on new events."
+    ),
     "Prototype weights show association, not the reason for a score.",
     "The user map keeps the share of variance printed at its axes; what looks close may be far apart.",
     (

@@ -56,7 +56,7 @@ def tabulate_prototype_weights(
     return pl.DataFrame(
         {
             "token_id": np.repeat(top, num_prototypes),
-            "token": np.repeat([tokenizer.token_names[token] for token in top], num_prototypes),
+            "token": np.repeat([tokenizer.names[token] for token in top], num_prototypes),
             "num_events": np.repeat(events_V[top], num_prototypes),
             "prototype": np.tile(np.arange(num_prototypes), len(top)),
             "weight": (weights_VK[top] / events_V[top, None]).ravel(),

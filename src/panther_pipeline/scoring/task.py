@@ -17,6 +17,7 @@ from pydantic import Field, field_validator
 from panther_pipeline.config import Config
 from panther_pipeline.errors import ConfigurationError
 from panther_pipeline.ledger.splits import TEST, UNUSED, SplitConfig, assign_split, parse_instant, to_us
+from panther_pipeline.units import DAY_US, epoch_us
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +78,8 @@ def assemble_fraud_task(
     Args:
         valid_events: the ledger.
         event_features: `compute_features` of the same ledger, row-aligned.
-        event_embeddings: row, embedding, surprise, surprise_z, cosine of at least the rows of the task.
+        event_embeddings: row, embedding, surprise, surprise_z, cosine of at least the rows of the task, and
+            event_id, by which they are checked to belong to this ledger.
         config: the choice of rows.
         splits: instants of train, validation and test.
 
@@ -94,6 +96,7 @@ def assemble_fraud_task(
             f"event_features ({event_features.height} rows) do not belong to valid_events "
             f"({valid_events.height} rows): run the finetune pipeline from compute_features."
         )
+    _check_embeddings(event_embeddings, valid_events)
     part_N = _assign_parts(valid_events, config, splits)
     time_N = valid_events["event_time"].to_numpy()
     chosen = np.flatnonzero(part_N >= 0)
@@ -116,14 +119,13 @@ def assemble_fraud_task(
 
 def _assign_parts(events: pl.DataFrame, config: FraudTaskConfig, splits: SplitConfig) -> np.ndarray:
     """int8 (N,): the part of each event, -1 for events outside the task."""
-    time_us_N = _microseconds(events["event_time"])
-    known_us_N = np.maximum(_microseconds(events["label_time"]), time_us_N)
+    time_us_N = epoch_us(events["event_time"])
+    known_us_N = np.maximum(epoch_us(events["label_time"]), time_us_N)
     split_N = assign_split(time_us_N, events["user_id"], splits)
     labelled_N = (events["label"].is_not_null() & events["label_time"].is_not_null()).to_numpy()
     fit_start_us = to_us(parse_instant(config.fit_start)) if config.fit_start else np.iinfo(np.int64).min
     before_N = (split_N != TEST) & (split_N != UNUSED) & (time_us_N >= fit_start_us)
-    # Strictly before, like every window of the features: what becomes known at an instant serves the next
-    # one.
+    # Strictly before, like every window of the features: what becomes known now serves the next instant.
     fit_rows = np.flatnonzero(before_N & labelled_N & (known_us_N < splits.valid_end_us))
     part_N = np.full(events.height, -1, dtype=np.int8)
     part_N[fit_rows] = FIT
@@ -143,8 +145,8 @@ def _is_known_compromised(
 ) -> np.ndarray:
     """Whether a fraud of the event's user was known before the event's day began (UTC).
 
-    Source: Fraud-Detection-Handbook, chapter 3, `get_train_test_set`: compromised cards are blocked, not
-    scored.
+    Source: Fraud-Detection-Handbook, chapter 3, `get_train_test_set`, where a compromised card is blocked
+    and not scored.
     """
     fraud_N = counts_N & (events["label"].fill_null(0) == 1).to_numpy()
     first_known = (
@@ -153,8 +155,19 @@ def _is_known_compromised(
         .agg(pl.col("known_us").min())
     )
     joined = events.select("user_id").join(first_known, on="user_id", how="left", maintain_order="left")
-    day_us_N = time_us_N // 86_400_000_000 * 86_400_000_000
+    day_us_N = time_us_N // DAY_US * DAY_US
     return joined["known_us"].fill_null(np.iinfo(np.int64).max).to_numpy() < day_us_N
+
+
+def _check_embeddings(embeddings: pl.DataFrame, events: pl.DataFrame) -> None:
+    """Row numbers mean nothing in another version of the ledger; an embedding without event_id is trusted."""
+    if "event_id" not in embeddings.columns or embeddings.is_empty():
+        return
+    inside = embeddings["row"].is_between(0, events.height - 1).all()
+    if not inside or not embeddings["event_id"].equals(events["event_id"].gather(embeddings["row"])):
+        raise ConfigurationError(
+            "event_embeddings belong to another version of valid_events. Run the embed pipeline again."
+        )
 
 
 def _align_embeddings(embeddings: pl.DataFrame, rows_R: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -173,7 +186,3 @@ def _align_embeddings(embeddings: pl.DataFrame, rows_R: np.ndarray) -> tuple[np.
     width = embeddings.schema["embedding"].shape[0]
     vectors_RD = wanted["embedding"].to_numpy().reshape(len(rows_R), width)
     return vectors_RD.astype(np.float32, copy=False), wanted.select(SURPRISE_COLUMNS).to_numpy().astype(np.float32)
-
-
-def _microseconds(times_N: pl.Series) -> np.ndarray:
-    return times_N.cast(pl.Datetime("us", "UTC")).dt.epoch("us").fill_null(np.iinfo(np.int64).min).to_numpy()

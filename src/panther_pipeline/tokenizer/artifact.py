@@ -97,7 +97,7 @@ def load_content(path: Path) -> TokenizerContent:
             raise ArtifactError(f"{path} has changed since it was written: its digest does not match. {_AGAIN}")
         return TokenizerContent.model_validate_json(json.dumps(value["content"], allow_nan=False))
     except FileNotFoundError:
-        raise ArtifactError(f"{path} does not exist. Run `kedro run --pipeline=tokenize` first.") from None
+        raise ArtifactError(f"{path} does not exist. Run `kedro run --pipelines=tokenize` first.") from None
     except ArtifactError:
         raise
     except ValidationError as error:
@@ -112,7 +112,7 @@ def load_content(path: Path) -> TokenizerContent:
         ) from None
 
 
-_AGAIN = "Run `kedro run --pipeline=tokenize` to make it again."
+_AGAIN = "Run `kedro run --pipelines=tokenize` to make it again."
 
 
 class _TokenizerFile(Config):

@@ -60,6 +60,6 @@ def _user_starts(events: pl.DataFrame, time_us_N: np.ndarray) -> np.ndarray:
     if len(wrong):
         raise ConfigurationError(
             f"valid_events row {wrong[0]} is out of order: rows must be sorted by user_id, then event_seq, "
-            "and times must not run backwards within a user. Run `kedro run --pipeline=validate`."
+            "and times must not run backwards within a user. Run `kedro run --pipelines=validate`."
         )
     return np.append(0, np.flatnonzero(before.fill_null(False).to_numpy())).astype(np.int64)[: len(events)]

@@ -31,7 +31,7 @@ def tabulate_vocabulary(tokenizer: Tokenizer) -> pl.DataFrame:
     return pl.DataFrame(
         {
             "id": np.arange(len(counts_V)),
-            "token": tokenizer.token_names,
+            "token": tokenizer.names,
             "count": counts_V,
             "share": counts_V / total,
             "cumulative_coverage": covered_V / total,
@@ -55,7 +55,7 @@ def measure_coverage(sequences: TokenSequences, tokenizer: Tokenizer) -> dict[st
     if sequences.tokenizer_digest != tokenizer.digest:
         raise ArtifactError(
             f"The sequences were encoded by tokenizer {sequences.tokenizer_digest[:12]}, not by this one, "
-            f"{tokenizer.digest[:12]}. Run `kedro run --pipeline=tokenize` again."
+            f"{tokenizer.digest[:12]}. Run `kedro run --pipelines=tokenize` again."
         )
     level_N = tokenizer.vocabulary.levels_V[sequences.token_ids_N]
     unknown_NF = sequences.attribute_ids_NF == UNKNOWN

@@ -66,7 +66,7 @@ class TokenSequences:
         generation, facts = open_published(folder)
         files = [generation / _EVENTS, generation / _USERS]
         if set(facts) != set(_FACTS) or not all(file.is_file() for file in files):
-            raise ArtifactError(f"{folder} does not hold token sequences. Run `kedro run --pipeline=tokenize` again.")
+            raise ArtifactError(f"{folder} does not hold token sequences. Run `kedro run --pipelines=tokenize` again.")
         events, users = map(_map_table, files)
         columns = {name: _flat(events[name]).to_numpy() for name in ("token_id", "time_us", "split")}
         num_attributes, num_profiles = len(facts["attribute_names"]), len(facts["profile_names"])

@@ -133,13 +133,8 @@ class Tokenizer:
             raise ConfigurationError("This tokenizer has no amount field; tokenizer.vocabulary.fields declares none.")
         return [int(edge) for edge in edges]
 
-    @property
-    def names(self) -> list[str]:
-        """The same as `token_names`."""
-        return self.token_names
-
     @cached_property
-    def token_names(self) -> list[str]:
+    def names(self) -> list[str]:
         """Readable name of each token id."""
         return ["[PAD]", "[UNK]", *(token.name for token in self._content.tokens)]
 
@@ -209,10 +204,6 @@ class Tokenizer:
         field = self._field(name)
         kind = pl.String if field.categories is not None else pl.Float64 if field.source == "number" else pl.Int64
         return field.encode(pl.Series(values).cast(kind, strict=False))
-
-    def attribute_labels(self, name: str) -> list[str]:
-        """What each attribute id of field `name` is called."""
-        return self._field(name).labels
 
     def encode_profiles(self, profiles: pl.DataFrame, user_ids: Sequence[str]) -> np.ndarray:
         """int32 (U, P) profile ids of the users; a user without a profile is unknown (1) throughout."""

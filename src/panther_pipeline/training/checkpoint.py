@@ -8,7 +8,6 @@ all (`publish_folder`), and the one before it is kept: when the newest is damage
 import hashlib
 import json
 import logging
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from panther_pipeline.errors import ArtifactError
-from panther_pipeline.publish import MANIFEST, file_digest, publish_folder
+from panther_pipeline.publish import file_digest, publish_folder
 
 logger = logging.getLogger(__name__)
 _STATE, _DESCRIPTION = "state.safetensors", "checkpoint.json"
@@ -28,7 +27,7 @@ class Checkpoint:
     """All that a run needs to continue as if nothing had happened."""
 
     step: int  # optimizer steps done
-    identity: str  # digest of configuration, data, first weights, device and threads
+    identity: str  # digest of configuration, data, code, first weights, device and threads
     tensors: dict[str, Tensor]
     progress: dict[str, Any]  # JSON values
 
@@ -57,14 +56,7 @@ class CheckpointFolder:
             text = json.dumps(description | {"sha256": _digest(description)}, indent=1, allow_nan=False)
             (folder / _DESCRIPTION).write_text(text, encoding="utf-8")
 
-        facts = {"step": checkpoint.step, "identity": checkpoint.identity}
-        try:
-            publish_folder(self.path, write, facts=facts)
-        except ArtifactError as error:
-            # A damaged manifest names no generation to keep; the snapshots themselves do not need it.
-            logger.warning("%s Writing it anew.", error)
-            (self.path / MANIFEST).unlink(missing_ok=True)
-            publish_folder(self.path, write, facts=facts)
+        publish_folder(self.path, write, facts={"step": checkpoint.step, "identity": checkpoint.identity})
 
     def latest(self, identity: str | None = None) -> Checkpoint | None:
         """The newest snapshot that is whole, or None.
@@ -83,7 +75,7 @@ class CheckpointFolder:
         for description, folder in sorted(found, key=lambda pair: pair[0]["step"], reverse=True):
             if identity is not None and description["identity"] != identity:
                 logger.info(
-                    "checkpoint %s is of another configuration, data, device or thread count; not used",
+                    "checkpoint %s is of another configuration, data, code, device or thread count; not used",
                     folder,
                 )
                 continue
@@ -95,13 +87,6 @@ class CheckpointFolder:
                 progress=description["progress"],
             )
         return None
-
-    def clear(self) -> None:
-        """Remove all snapshots; the manifest goes first, so that no moment shows it without them."""
-        (self.path / MANIFEST).unlink(missing_ok=True)
-        for folder in self.path.iterdir() if self.path.is_dir() else []:
-            if folder.is_dir():
-                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _read_description(folder: Path) -> dict[str, Any]:

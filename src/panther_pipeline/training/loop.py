@@ -7,6 +7,8 @@ import hashlib
 import json
 import logging
 import math
+import sys
+from pathlib import Path
 
 import polars as pl
 import torch
@@ -25,6 +27,8 @@ from panther_pipeline.training.optimizer import learning_rate, make_optimizer
 from panther_pipeline.training.run import Report, Speed, TrainingRun
 
 logger = logging.getLogger(__name__)
+# What the weights depend on beside the data: how batches, losses and steps are made, and the layers.
+_CODE_FOLDERS = (Path(__file__).parent, Path(__file__).parents[1] / "model")
 _CURVE_SCHEMA = {"step": pl.Int64, "metric": pl.Utf8, "value": pl.Float64}
 
 
@@ -38,7 +42,8 @@ def train(
     """Train `model` in place on the training events; it ends with the weights that did best on validation.
 
     With `checkpoints`, a run that was killed continues bit by bit where its newest checkpoint stands, on the
-    same device and thread count; a finished run leaves none behind.
+    same device and thread count. The last checkpoint of a finished run stays: whoever is killed before the weights
+    are saved, or asks again for the same training, gets the finished model at once.
 
     Args:
         model: a `NextTokenModel`.
@@ -60,13 +65,13 @@ def train(
         identity = run_identity(model, sequences, config, device, num_threads)
         if checkpoints is not None and (checkpoint := checkpoints.latest(identity)) is not None:
             run.restore(checkpoint)
-            logger.info("continuing at step %d of %d from %s", run.step, config.max_steps, checkpoints.path)
+            _tell_where_it_continues(run, config, checkpoints)
 
         model.train()
         speed = Speed()
         bar = tqdm(initial=run.step, total=config.max_steps, desc="pretrain", unit="step", disable=None)
         with bar:
-            while run.step < config.max_steps and not run.should_stop(config.patience):
+            while not run.is_finished(config.max_steps, config.patience):
                 batch = order.batch_at(run.step).to(device)
                 run.add_loss(_train_step(run, batch, config))
                 run.step += 1
@@ -80,13 +85,24 @@ def train(
                 if run.step % config.eval_every == 0 or run.step == config.max_steps:
                     metrics = evaluate(model, sequences, windows, config.batch_size, device)
                     run.note_validation(metrics, report)
-                if checkpoints is not None and run.step % config.save_every == 0:
+                is_last = run.is_finished(config.max_steps, config.patience)
+                if checkpoints is not None and (run.step % config.save_every == 0 or is_last):
                     checkpoints.save(run.checkpoint(identity))
         run.keep_best()
-    if checkpoints is not None:
-        checkpoints.clear()
     model.eval()
     return pl.DataFrame(run.progress.curves, schema=_CURVE_SCHEMA, orient="row")
+
+
+def _tell_where_it_continues(run: TrainingRun, config: TrainingConfig, checkpoints: CheckpointFolder) -> None:
+    if run.is_finished(config.max_steps, config.patience):
+        logger.info(
+            "this training was finished before, at step %d: its result is used, since training again would give the "
+            "same weights, bit by bit. To start afresh all the same, delete the folder %s",
+            run.step,
+            checkpoints.path,
+        )
+    else:
+        logger.info("continuing at step %d of %d from %s", run.step, config.max_steps, checkpoints.path)
 
 
 def _train_step(run: TrainingRun, batch: TrainingBatch, config: TrainingConfig) -> dict[str, float]:
@@ -161,6 +177,8 @@ def run_identity(
         num_threads,
         torch.__version__,
         sequences.tokenizer_digest,
+        # A finished training is not repeated, so a change of its code must be as visible as one of a parameter.
+        source_digest([*_CODE_FOLDERS, *_own_file(model)]),
     ]
     digest.update(json.dumps(facts, sort_keys=True).encode())
     for name, tensor in sorted(model.state_dict().items()):
@@ -171,6 +189,21 @@ def run_identity(
     ):  # fmt: skip
         digest.update(memoryview(array.ravel()))
     return digest.hexdigest()
+
+
+def source_digest(places: list[Path]) -> str:
+    """SHA-256 of the Python sources in these folders (and of these files), names and contents."""
+    digest = hashlib.sha256()
+    for place in places:
+        for file in sorted(place.glob("*.py")) if place.is_dir() else [place]:
+            digest.update(file.name.encode() + hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _own_file(model: nn.Module) -> list[Path]:
+    # A class typed into a notebook has none.
+    file = getattr(sys.modules.get(type(model).__module__), "__file__", None)
+    return [Path(file)] if file else []
 
 
 def _not_finite(step: int, batch: TrainingBatch, values: dict[str, float]) -> str:

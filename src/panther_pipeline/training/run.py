@@ -76,8 +76,10 @@ class TrainingRun:
         else:
             self.progress.looks_since_best += 1
 
-    def should_stop(self, patience: int | None) -> bool:
-        return patience is not None and self.progress.looks_since_best >= patience
+    def is_finished(self, max_steps: int, patience: int | None) -> bool:
+        """Whether all steps are done, or validation has not improved for `patience` looks."""
+        is_out_of_patience = patience is not None and self.progress.looks_since_best >= patience
+        return self.step >= max_steps or is_out_of_patience
 
     def keep_best(self) -> None:
         """Put the best weights into the model; without validation events the last ones stay."""

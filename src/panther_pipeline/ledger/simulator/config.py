@@ -10,9 +10,7 @@ from panther_pipeline.config import Config
 class FraudRates(Config):
     """How often each kind of fraud strikes; the defaults give about 0.9 % fraudulent events."""
 
-    card_testing_start_prob: float = Field(
-        0.0007, ge=0, le=0.2
-    )  # per step of a user: 3-6 tiny payments, then a large one
+    card_testing_start_prob: float = Field(0.0007, ge=0, le=0.2)  # per step of a user: 3-6 tiny payments, a large one
     takeover_start_prob: float = Field(0.0009, ge=0, le=0.2)  # per step of a user: some nights of foreign spending
     takeover_days: float = Field(2.5, gt=0, le=30)
     compromised_merchant_share: float = Field(0.02, ge=0, le=1)  # of merchants have one window in which they leak cards
@@ -26,9 +24,7 @@ class SimulationConfig(Config):
     num_users: int = Field(ge=1)
     start: str  # first day, ISO date
     end: str  # the day after the last, ISO date
-    mean_events_per_month: float = Field(
-        26.0, ge=12, le=500
-    )  # per user and 30 days, scheduled payments included; about
+    mean_events_per_month: float = Field(26.0, ge=12, le=500)  # about; per user and 30 days, with scheduled payments
     cold_start_share: float = Field(0.1, ge=0, le=1)  # users whose account opens in the last `cold_start_days`
     cold_start_days: int = Field(60, ge=1)
     broken_row_share: float = Field(0.004, ge=0, le=0.5)  # rows that validation has to catch

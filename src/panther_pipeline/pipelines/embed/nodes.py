@@ -11,13 +11,13 @@ from panther_pipeline.tokenizer.tokenizer import Tokenizer
 
 
 def measure_surprises(
-    backbone: Backbone, token_sequences: TokenSequences, tokenizer: Tokenizer, batch_size: int
+    backbone: Backbone, token_sequences: TokenSequences, tokenizer: Tokenizer, config: EventEmbeddingConfig
 ) -> pl.DataFrame:
-    """How unexpected every event was, given the events before it."""
-    return embed.measure_surprises(backbone, token_sequences, tokenizer.vocabulary.counts_V, batch_size)
+    """How unexpected every event was, given what the cache knew."""
+    return embed.measure_surprises(backbone, token_sequences, tokenizer.vocabulary.counts_V, config)
 
 
-def embed_labelled_events(
+def embed_events(
     backbone: Backbone,
     token_sequences: TokenSequences,
     event_surprises: pl.DataFrame,

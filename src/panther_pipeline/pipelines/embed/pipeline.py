@@ -3,7 +3,7 @@
 from kedro.pipeline import Node, Pipeline
 
 from panther_pipeline.pipelines.embed.nodes import (
-    embed_labelled_events,
+    embed_events,
     embed_users,
     measure_surprises,
     tabulate_token_embeddings,
@@ -16,15 +16,15 @@ def create_pipeline(**kwargs) -> Pipeline:
         [
             Node(
                 measure_surprises,
-                inputs=["backbone", "token_sequences", "tokenizer", "params:embedding.batch_size"],
+                inputs=["backbone", "token_sequences", "tokenizer", "params:embedding.events"],
                 outputs="event_surprises",
                 name="measure_surprises",
             ),
             Node(
-                embed_labelled_events,
+                embed_events,
                 inputs=["backbone", "token_sequences", "event_surprises", "valid_events", "params:embedding.events"],
                 outputs="event_embeddings",
-                name="embed_labelled_events",
+                name="embed_events",
             ),
             Node(
                 embed_users,

@@ -1,0 +1,26 @@
+"""Where results go, and what they say about where they come from."""
+
+import json
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+from panther_pipeline.code_version import read_code_version
+from panther_pipeline.publish import publish_json
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def write_result(bench: str, record: dict[str, Any]) -> None:
+    """Print the record and publish it as benchmarks/results/<bench>_<machine>_<cores>cores.json."""
+    code = read_code_version(ROOT)
+    record = {
+        "bench": bench,
+        **record,
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, no GPU used",
+        "commit": code["commit"] + (" with local changes" if code["changed"] == "true" else ""),
+        "versions": {name: value for name, value in code.items() if name.startswith("version.")},
+    }
+    publish_json(ROOT / "benchmarks" / "results" / f"{bench}_{platform.machine()}_{os.cpu_count()}cores.json", record)
+    print(json.dumps(record))

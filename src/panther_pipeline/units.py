@@ -1,0 +1,25 @@
+"""Instants and durations as int64 microseconds, the one unit of time of the library."""
+
+import numpy as np
+import polars as pl
+
+HOUR_US = 3_600_000_000
+DAY_US = 24 * HOUR_US
+BEFORE_ALL_US = -(2**62)  # stands for a missing instant; far enough from the int64 limit to subtract windows
+
+
+def epoch_us(times_N: pl.Series) -> np.ndarray:
+    """Microseconds since 1970-01-01 UTC.
+
+    Args:
+        times_N: datetimes; naive ones are taken as UTC.
+
+    Returns:
+        int64 (N,); a null is BEFORE_ALL_US.
+
+    Example:
+        >>> from datetime import datetime
+        >>> epoch_us(pl.Series([datetime(1970, 1, 2)])).tolist()
+        [86400000000]
+    """
+    return times_N.cast(pl.Datetime("us", "UTC")).dt.epoch("us").fill_null(BEFORE_ALL_US).to_numpy()
