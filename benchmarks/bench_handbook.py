@@ -3,7 +3,7 @@
     python benchmarks/bench_handbook.py FOLDER      # FOLDER/fraud_handbook/transactions.parquet
 
 Times are Kedro's own (from the first node to the last, start-up aside); memory is the largest resident set of a stage's
-process. Writes benchmarks/results/handbook_<machine>.json.
+process. Everything goes to data/*/bench, which a second run must find removed: a finished training is not repeated. Writes benchmarks/results/handbook_<machine>.json.
 """
 
 import re
@@ -24,7 +24,7 @@ def run_stage(pipelines: str, data_root: str) -> float:
     """Run some pipelines in a process of their own; seconds between the first node and the last."""
     command = [
         sys.executable, "-m", "kedro", "run", "--env=handbook", f"--pipelines={pipelines}",
-        f"--params=data_root={data_root}",
+        f"--params=data_root={data_root},ledger_name=bench",
     ]  # fmt: skip
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     return float(re.search(r"completed successfully in ([\d.]+) sec", output)[1])
