@@ -3,7 +3,8 @@
     python benchmarks/bench_handbook.py FOLDER      # FOLDER/fraud_handbook/transactions.parquet
 
 Times are Kedro's own (from the first node to the last, start-up aside); memory is the largest resident set of a stage's
-process. Everything goes to data/*/bench, which a second run must find removed: a finished training is not repeated. Writes benchmarks/results/handbook_<machine>.json.
+process. Everything is written to data/*/bench; remove it before a second run, since a finished training is not
+repeated. Writes benchmarks/results/handbook_<machine>.json.
 """
 
 import re
