@@ -8,12 +8,12 @@ from typing import Literal
 import numpy as np
 import polars as pl
 import torch
-from pydantic import Field, field_validator
+from pydantic import Field
 from tqdm import tqdm
 
 from panther_pipeline.cache.states import iter_state_chunks, token_vectors
 from panther_pipeline.config import Config
-from panther_pipeline.ledger.splits import UNUSED, parse_instant, to_us
+from panther_pipeline.ledger.splits import UNUSED, Instant, parse_instant, to_us
 from panther_pipeline.model.backbone import Backbone
 from panther_pipeline.tokenizer.sequences import TokenSequences
 from panther_pipeline.units import DAY_US
@@ -28,35 +28,18 @@ _REFRESH_US = {"each_event": 0, "daily": DAY_US, "weekly": 7 * DAY_US}
 class EventEmbeddingConfig(Config):
     """Which events get an embedding and how fresh the cache was when they happened."""
 
-    since: str | None  # ISO instant; events before it get none (null = all events of the splits)
+    since: Instant | None  # ISO instant; events before it get none (null = all events of the splits)
     refresh: Literal["each_event", "daily", "weekly"]  # how often the cache is renewed; serving must do the same
     batch_size: int = Field(gt=0)  # windows per forward pass
-
-    @field_validator("since")
-    @classmethod
-    def _check_instant(cls, value: str | None) -> str | None:
-        return check_instant(value)
 
 
 class UserEmbeddingConfig(Config):
     """The instant the online cache is made for."""
 
-    as_of: str | None  # ISO instant; only events before it are read (null = the end of the ledger)
+    as_of: Instant | None  # ISO instant; only events before it are read (null = the end of the ledger)
     num_recent_events: int = Field(gt=0)  # latest tokens and times kept per user
     num_next_transactions: int = Field(gt=0)  # likeliest next transactions kept per user
     batch_size: int = Field(gt=0)  # windows per forward pass
-
-    @field_validator("as_of")
-    @classmethod
-    def _check_instant(cls, value: str | None) -> str | None:
-        return check_instant(value)
-
-
-def check_instant(text: str | None) -> str | None:
-    """The text itself; a text that is no ISO 8601 instant raises ValueError, which names it."""
-    if text is not None:
-        parse_instant(text)
-    return text
 
 
 def as_of_rows(sequences: TokenSequences, refresh: str) -> np.ndarray:
@@ -70,7 +53,7 @@ def as_of_rows(sequences: TokenSequences, refresh: str) -> np.ndarray:
 
     Source: design rule "nothing from the future"; staleness as in PANTHER §3.4 (offline caching).
     """
-    first_N = np.repeat(sequences.offsets_U1[:-1], np.diff(sequences.offsets_U1))
+    first_N = sequences.first_row_N()
     rows_N = np.arange(sequences.num_events)
     refresh_us = _REFRESH_US[refresh]
     if refresh_us == 0:
@@ -196,7 +179,7 @@ def embed_events(
             bar.update(len(rows_m))
     has_history_M = as_of_N[rows_M] >= 0
     embedding_MD[has_history_M] = states[np.searchsorted(wanted, as_of_N[rows_M][has_history_M])]
-    first_N = np.repeat(sequences.offsets_U1[:-1], np.diff(sequences.offsets_U1))
+    first_N = sequences.first_row_N()
     surprise_N = surprises["surprise"].to_numpy()
     z_N = standardise_by_past(surprise_N, sequences.offsets_U1, as_of_N)
     return pl.DataFrame(

@@ -49,7 +49,7 @@ def iter_state_chunks(
         )
     block = max(1, backbone.config.max_events // 2)
     user_N = sequences.user_ix_N()
-    user_start_N = np.repeat(sequences.offsets_U1[:-1], np.diff(sequences.offsets_U1))
+    user_start_N = sequences.first_row_N()
     rows_M = np.sort(rows_M)
     position_M = rows_M - user_start_N[rows_M]
     first_M = user_start_N[rows_M] + window_start(position_M, backbone.config.max_events)

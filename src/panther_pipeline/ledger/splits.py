@@ -2,10 +2,11 @@
 
 import hashlib
 from datetime import UTC, datetime, timedelta
+from typing import Annotated
 
 import numpy as np
 import polars as pl
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from panther_pipeline.config import Config
 
@@ -59,6 +60,15 @@ def parse_instant(text: str) -> datetime:
     """An ISO 8601 date or date-time as an aware UTC datetime; a naive one is taken as UTC."""
     instant = datetime.fromisoformat(text)
     return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+
+
+def _check_instant(text: str) -> str:
+    parse_instant(text)  # raises ValueError, which names the text
+    return text
+
+
+# A parameter that is an ISO 8601 instant; any other text is refused before anything runs.
+Instant = Annotated[str, AfterValidator(_check_instant)]
 
 
 def to_us(instant: datetime) -> int:

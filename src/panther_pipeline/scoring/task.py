@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from panther_pipeline.config import Config
 from panther_pipeline.errors import ConfigurationError
-from panther_pipeline.ledger.splits import TEST, UNUSED, SplitConfig, assign_split, parse_instant, to_us
+from panther_pipeline.ledger.splits import TEST, UNUSED, Instant, SplitConfig, assign_split, parse_instant, to_us
 from panther_pipeline.units import DAY_US, epoch_us
 
 logger = logging.getLogger(__name__)
@@ -29,16 +29,9 @@ _EVENT_COLUMNS = ["event_id", "row", "user_id", "event_time", "label", "amount_c
 class FraudTaskConfig(Config):
     """Which labelled events belong to the task."""
 
-    fit_start: str | None  # ISO instant; older events are not fitted on (null = from the start of the ledger)
+    fit_start: Instant | None  # ISO instant; older events are not fitted on (null = from the start of the ledger)
     calibration_share: float = Field(gt=0, lt=1)  # newest share of the labelled rows: early stopping and calibration
     exclude_known_compromised_users: bool  # drop test events of users whose fraud was known when the day began
-
-    @field_validator("fit_start")
-    @classmethod
-    def _check_instant(cls, value: str | None) -> str | None:
-        if value is not None:
-            parse_instant(value)  # raises ValueError, which names the text
-        return value
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -52,6 +52,10 @@ class TokenSequences:
         """int64 (N,): position of each event's user in `user_ids`."""
         return np.repeat(np.arange(self.num_users), np.diff(self.offsets_U1))
 
+    def first_row_N(self) -> np.ndarray:
+        """int64 (N,): row of the first event of each event's user."""
+        return np.repeat(self.offsets_U1[:-1], np.diff(self.offsets_U1))
+
     def save(self, folder: Path) -> None:
         """Publish as two Arrow files and a manifest."""
         publish_folder(folder, self._write, facts=self._facts())
