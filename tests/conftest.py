@@ -20,6 +20,24 @@ def project_root() -> Path:
 
 
 @pytest.fixture(scope="session")
+def load_config():
+    """The configuration of an environment as a run reads it; `folder` holds `conf`."""
+    from panther_pipeline.settings import CONFIG_LOADER_ARGS, CONFIG_LOADER_CLASS  # slow: brings the hooks
+
+    def load(env: str | None = "base", folder: Path = PROJECT_ROOT, **options: object):
+        return CONFIG_LOADER_CLASS(str(folder / "conf"), env=env, **CONFIG_LOADER_ARGS, **options)
+
+    return load
+
+
+@pytest.fixture(scope="session")
+def environments() -> list[str]:
+    """Every environment that ships, `base` first; `local` is whatever its owner makes it."""
+    names = sorted(path.name for path in (PROJECT_ROOT / "conf").iterdir() if path.is_dir())
+    return ["base", *(name for name in names if name not in ("base", "local"))]
+
+
+@pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of the public ledgers: PANTHER_SHARED_DATA, else `shared/data` beside the project."""
     folder = Path(os.environ.get("PANTHER_SHARED_DATA", PROJECT_ROOT.parent / "shared" / "data"))

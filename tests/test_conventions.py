@@ -5,23 +5,13 @@ from importlib import import_module
 
 import pytest
 import yaml
-from kedro.config import OmegaConfigLoader
 
 from panther_pipeline.hooks.guidance import PIPELINE_NAMES
-from panther_pipeline.settings import CONFIG_LOADER_ARGS
 
 LAYERS = {
     "01_raw", "02_intermediate", "03_primary", "04_feature", "05_model_input", "06_models", "07_model_output",
     "08_reporting",
 }  # fmt: skip
-
-
-def load_config(project_root, env: str | None = None):
-    return OmegaConfigLoader(str(project_root / "conf"), env=env or "base", **CONFIG_LOADER_ARGS)
-
-
-def environments(project_root):
-    return sorted(p.name for p in (project_root / "conf").iterdir() if p.is_dir() and p.name not in ("base", "local"))
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +20,8 @@ def pipelines():
 
 
 @pytest.fixture(scope="module")
-def catalog(project_root):
-    return load_config(project_root)["catalog"]
+def catalog(load_config):
+    return load_config()["catalog"]
 
 
 def test_node_names_are_unique_function_names(pipelines):
@@ -85,17 +75,31 @@ def test_layers_follow_the_data_so_that_kedro_viz_can_draw_them(pipelines, catal
             assert layer(source) is None or layer(source) <= layer(name), f"{source} feeds {name}"
 
 
-def test_every_environment_keeps_to_its_own_folder(project_root):
+def test_every_environment_keeps_to_its_own_folder(environments, load_config):
     ledgers = {}
-    for env in environments(project_root):
-        config = load_config(project_root, env)
+    for env in environments:
+        config = load_config(env)
         ledger = config["globals"]["ledger_name"]
         assert ledger not in ledgers, f"{env} and {ledgers.get(ledger)} write over each other"
         ledgers[ledger] = env
         for name, entry in config["catalog"].items():
-            path = entry.get("filepath", "")
-            assert path.startswith("data/01_raw/") or f"/{ledger}/" in path or path in ("", "."), name
-    assert "simulated" not in ledgers
+            for path in filepaths(entry):
+                assert path.startswith("data/01_raw/") or f"/{ledger}/" in path or path == ".", name
+    assert ledgers["simulated"] == "base"
+
+
+def filepaths(entry: dict) -> list[str]:
+    """Of an entry and of the tables it holds."""
+    own = [entry["filepath"]] if "filepath" in entry else []
+    return own + [path for table in entry.get("tables", {}).values() for path in filepaths(table)]
+
+
+def test_a_ledger_is_two_files(environments, project_root):
+    ledgers = [env for env in environments if (project_root / "conf" / env / "parameters_ledger.yml").exists()]
+    assert set(ledgers) >= {"handbook", "berka", "tabformer", "online_retail", "movielens"}
+    for env in ledgers:
+        files = sorted(path.name for path in (project_root / "conf" / env).rglob("*"))
+        assert files == ["catalog.yml", "parameters_ledger.yml"], env
 
 
 def test_every_parameter_has_a_comment(project_root):
@@ -109,8 +113,8 @@ def test_every_parameter_has_a_comment(project_root):
                 assert "#" in line or above.startswith("#"), f"{path.name}:{i + 1}: {line.strip()} says nothing"
 
 
-def test_no_parameter_names_an_importable_object(project_root):
-    for env in ["base", *environments(project_root)]:
-        text = str(load_config(project_root, env)["parameters"])
+def test_no_parameter_names_an_importable_object(environments, load_config):
+    for env in environments:
+        text = str(load_config(env)["parameters"])
         assert "panther_pipeline." not in text
         assert "!!python" not in text

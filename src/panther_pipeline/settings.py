@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from panther_pipeline.config_loader import LedgerConfigLoader
 from panther_pipeline.hooks import GuidanceHook, TrackingHook
 
 HOOKS = (TrackingHook(), GuidanceHook())
@@ -19,6 +20,7 @@ def _project_root() -> str:
     return here.as_posix()
 
 
+CONFIG_LOADER_CLASS = LedgerConfigLoader
 CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",

@@ -1,180 +1,66 @@
-"""Which rows are accepted, in which order, and that none is ever lost."""
+"""What was not accepted, with its place in the source, and when a run must stop because of it."""
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from panther_pipeline.errors import ConfigurationError, QuarantineError
-from panther_pipeline.ledger import quarantine
-from panther_pipeline.ledger.mapping import map_events
-from panther_pipeline.ledger.quarantine import GateConfig, QuarantineRules, accept_events, split_events
-from panther_pipeline.ledger.reasons import EXPLANATIONS, Reason
+from panther_pipeline.errors import QuarantineError
+from panther_pipeline.ledger.delimited import DelimitedSource
+from panther_pipeline.ledger.delimited_format import DelimitedFormat
+from panther_pipeline.ledger.faults import FAULT_SCHEMA, find_faults
+from panther_pipeline.ledger.mapping import event_schema, map_events
+from panther_pipeline.ledger.quarantine import GateConfig, accept_events, quarantine_events
 
-HOSTILE = {
-    "who": ["u1", "u2", "", " u1", "007", "NA", "null", "u\n1", "x" * 80],
-    "id": ["1", "2", "3", "10", "A", "", "a\x00b"],
-    "when": ["2024-03-01 12:00:00", "2024-03-01 12:00:01", "", "soon", "1969-01-01", "2199-01-01",
-    "2024-12-31 23:59:59"],
-    "amount": ["1", "2.50", "", "NaN", "1e999", "12,3x", "0.001", "-1000.01", "1000"],
-    "shop": ["s1", ""], "kind": ["food", "", " "], "fraud": ["0", "1", "", "maybe"], "leak": ["1"],
-}  # fmt: skip
-hostile_rows = st.lists(st.fixed_dictionaries({k: st.sampled_from(v) for k, v in HOSTILE.items()}), max_size=25)
+NO_FAULTS = pl.DataFrame(schema=FAULT_SCHEMA)
+HEADER = "who,id,when,amount,shop,kind,fraud\n"
+GOOD = "u1,1,2024-03-01 12:00:00,12.34,s1,food,0\n"
 
 
-def split(raw, schema, rules):
-    return split_events(map_events(raw, schema), schema, rules)
+def quarantine(raw, schema, rules):
+    lazy, account = map_events(raw, schema)
+    events = lazy.collect()
+    found = find_faults(events, schema, rules)
+    return quarantine_events(events, found, raw, account, schema).collect(), account
 
 
-def reasons(raw, schema, rules):
-    return split(raw, schema, rules)[1]["reason"].to_list()
+def test_quarantined_rows_show_file_line_and_original_text(tmp_path, make_schema, rules):
+    first, second = tmp_path / "a.csv", tmp_path / "b.csv"
+    first.write_text(HEADER + GOOD + "\nu2,2,soon,1,s1,food,0\n")
+    second.write_text(HEADER + "u3,3,2024-03-01,1,s1\n" + GOOD + "u4,4111111111111111,2024-03-01,x,s1,food,0\n")
+    source = DelimitedSource([first, second], name="raw_transactions", format=DelimitedFormat())
+    table, account = quarantine(source, make_schema(), rules)
+    places = table.select("source_file", "source_line", "reason", "problem_column", "original_line").rows()
+    assert places == [
+        ("a.csv", 4, "time_unparsable", "when", "u2,2,soon,1,s1,food,0"),
+        ("b.csv", 2, "wrong_number_of_fields", None, "u3,3,2024-03-01,1,s1"),
+        ("b.csv", 3, "duplicate_event_id", "id", GOOD.strip()),
+        ("b.csv", 4, "amount_not_a_number", "amount", "u4,[masked],2024-03-01,x,s1,food,0"),
+    ]
+    assert (account["lines"], account["header"], account["blank"]) == (8, 2, 1)
 
 
-@pytest.mark.parametrize(
-    ("cell", "reason", "shown"),
-    [
-        ({"who": ""}, "missing_user_id", ("who", None)),
-        ({"who": " u1"}, "malformed_user_id", ("who", " u1")),
-        ({"who": "u\n1"}, "malformed_user_id", ("who", "u\n1")),
-        ({"who": "x" * 65}, "malformed_user_id", ("who", "x" * 40)),
-        ({"id": None}, "missing_event_id", ("id", None)),
-        ({"id": "4111111111111111\t"}, "malformed_event_id", ("id", "[masked]\t")),
-        ({"when": ""}, "missing_time", ("when", None)),
-        ({"when": "soon"}, "time_unparsable", ("when", "soon")),
-        (
-            {"when": "2023-12-31 23:59:59"},
-            "time_before_earliest",
-            ("when", "2023-12-31 23:59:59.000000+00:00"),
-        ),
-        ({"when": "2025-01-01 00:00:00"}, "time_after_latest", ("when", "2025-01-01 00:00:00.000000+00:00")),
-        ({"amount": ""}, "missing_amount", ("amount", None)),
-        ({"amount": "NaN"}, "amount_not_finite", ("amount", "NaN")),
-        ({"amount": "12,3x"}, "amount_not_a_number", ("amount", "12,3x")),
-        ({"amount": "1.005"}, "amount_not_in_cents", ("amount", "1.005")),
-        ({"amount": "-1000.01"}, "amount_out_of_range", ("amount", "-1000.01")),
-        ({"fraud": "maybe"}, "label_unknown_value", ("fraud", "maybe")),
-        ({"id": "0"}, "duplicate_event_id", ("id", "0")),
-    ],
-)
-def test_each_fault_has_its_reason_and_shows_where(make_schema, make_rows, rules, cell, reason, shown):
-    accepted, quarantined = split(make_rows({}, cell), make_schema(), rules)
-    assert accepted["source_row"].to_list() == [0]
-    assert quarantined.select("source_row", "reason").rows() == [(1, reason)]
-    assert quarantined.select("problem_column", "problem_value").row(0) == shown
+def test_tables_have_rows_but_no_lines(make_schema, make_rows, rules):
+    table, _ = quarantine(make_rows({}, {"amount": "x"}), make_schema(), rules)
+    assert table.select("source_file", "source_line", "original_line").rows() == [("raw_transactions", 2, None)]
+    assert table.columns == [*event_schema(make_schema()), "reason", "source_file", "source_line", "original_line"]
 
 
-def test_single_id_in_scientific_notation_is_quarantined(make_schema, make_rows, rules):
-    _, quarantined = split(make_rows(*[{}] * 150, {"who": "4.11111E+15"}), make_schema(), rules)
-    assert quarantined.select("source_row", "reason").rows() == [(150, "malformed_user_id")]
+def test_source_is_not_read_again_when_nothing_is_at_fault(make_schema, make_rows, rules):
+    class Once:
+        name = "once"
 
+        def column_names(self):
+            return make_rows({}).columns
 
-def test_range_bounds_and_whole_last_day_are_allowed(make_schema, make_rows, rules):
-    raw = make_rows({"amount": "-1000"}, {"amount": "1000.00"}, {"when": "2024-12-31 23:59:59"}, {"when": "2024-01-01"})
-    assert reasons(raw, make_schema(), rules) == []
+        def batches(self, columns, account):
+            raise AssertionError
 
+        def original_lines(self, rows):
+            raise AssertionError
 
-def test_row_with_several_faults_gets_the_first_reason(make_schema, make_rows, rules):
-    everything = {"who": "", "when": "soon", "amount": "x", "fraud": "maybe"}
-    raw = make_rows({}, everything, {**everything, "who": "u"}, {"amount": "x", "fraud": "maybe"})
-    assert reasons(raw, make_schema(), rules) == ["missing_user_id", "time_unparsable", "amount_not_a_number"]
-
-
-def test_every_reason_is_explained_once():
-    assert set(EXPLANATIONS) == set(Reason)
-
-
-def test_required_columns_may_not_be_empty(make_schema, make_rows):
-    strict = QuarantineRules(required=["counterparty", "category"], max_id_chars=64)
-    accepted, quarantined = split(make_rows({}, {"shop": ""}, {"kind": " "}), make_schema(), strict)
-    assert accepted.height == 1
-    assert quarantined.select("reason", "problem_column").rows() == [
-        ("missing_required_value", "shop"), ("missing_required_value", "kind"),
-    ]  # fmt: skip
-    with pytest.raises(ConfigurationError, match=r"validation\.rules\.required names"):
-        split(make_rows({}), make_schema(), QuarantineRules(required=["kind"], max_id_chars=64))
-
-
-def test_valid_events_have_the_contract_columns(make_schema, make_rows, rules):
-    accepted, _ = split(make_rows({"kind": ""}), make_schema(), rules)
-    assert accepted.columns == [
-        "user_id", "event_id", "event_time", "event_seq", "amount_cents", "category", "counterparty", "label",
-        "label_time", "source_row",
-    ]  # fmt: skip
-    assert accepted["category"].to_list() == ["(missing)"]
-
-
-def test_events_are_numbered_by_time_then_tie_break_then_row(make_schema, make_rows, rules):
-    later = {"when": "2024-03-02 00:00:00"}
-    raw = make_rows({**later, "id": "1"}, {"id": "10"}, {"id": "9"}, {"who": "a", "id": "5"}, {"id": "z"})
-    accepted, _ = split(raw, make_schema(), rules)
-    assert accepted.select("user_id", "event_id", "event_seq").rows() == [
-        ("a", "5", 0), ("u1", "9", 0), ("u1", "10", 1), ("u1", "z", 2), ("u1", "1", 3),
-    ]  # fmt: skip
-    by_row, _ = split(raw, make_schema(tie_break=[]), rules)
-    assert by_row.filter(user_id="u1")["event_id"].to_list() == ["10", "9", "z", "1"]
-
-
-def test_broken_row_does_not_change_the_order_of_good_ones(make_schema, make_rows, rules):
-    good = [{"id": "10"}, {"id": "9"}]
-    alone, _ = split(make_rows(*good), make_schema(), rules)
-    beside, _ = split(make_rows(*good, {"id": "not a number", "amount": "x"}), make_schema(), rules)
-    assert beside.equals(alone)
-
-
-def test_earliest_acceptable_duplicate_is_kept(make_schema, make_rows, rules):
-    raw = make_rows({"id": "7", "when": "2024-03-02"}, {"id": "7", "amount": "x"}, {"id": "7", "when": "2024-03-01"})
-    accepted, quarantined = split(raw, make_schema(), rules)
-    assert accepted["source_row"].to_list() == [2]
-    assert quarantined["reason"].to_list() == ["duplicate_event_id", "amount_not_a_number"]
-
-
-def test_doubling_the_file_changes_nothing(make_schema, make_rows, rules):
-    raw = make_rows({}, {"id": "5", "amount": "3"}, {"who": "u2"})
-    once, _ = split(raw, make_schema(), rules)
-    twice, quarantined = split(pl.concat([raw, raw]), make_schema(), rules)
-    assert twice.equals(once)
-    assert quarantined["reason"].to_list() == ["duplicate_event_id"] * 3
-
-
-def test_repaired_quarantine_reenters_cleanly(make_schema, make_rows, rules):
-    clean = make_rows({}, {"amount": "2"}, {"who": "u2"})
-    broken = clean.with_columns(amount=pl.Series(["12.34", "two", "12.34"]))
-    assert split(broken, make_schema(), rules)[0].height == 2
-    assert split(clean, make_schema(), rules)[0].height == 3
-
-
-@settings(max_examples=60, deadline=None)
-@given(rows=hostile_rows)
-def test_no_row_is_lost_or_doubled(make_schema, make_rows, rules, rows):
-    raw = make_rows({"id": "good"}, *rows)
-    accepted, quarantined = split(raw, make_schema(), rules)
-    both = accepted["source_row"].to_list() + quarantined["source_row"].to_list()
-    assert sorted(both) == list(range(raw.height))
-    assert set(quarantined["reason"]) <= set(Reason)
-    assert accepted["event_id"].is_unique().all()
-    assert (
-        accepted.null_count().select("user_id", "event_id", "event_time", "amount_cents", "category").row(0) == (0,) * 5
-    )
-    for (_,), user in accepted.group_by("user_id"):
-        assert user["event_seq"].to_list() == list(range(user.height))
-        assert user["event_time"].is_sorted()
-
-
-@settings(max_examples=60, deadline=None)
-@given(rows=hostile_rows, seed=st.integers(0, 2**32 - 1))
-def test_order_of_the_file_does_not_matter(make_schema, make_rows, rules, rows, seed):
-    raw = make_rows({"id": "good"}, *rows)
-    accepted, quarantined = split(raw, make_schema(), rules)
-    again, quarantined_again = split(raw.sample(fraction=1, shuffle=True, seed=seed), make_schema(), rules)
-    assert again.drop("source_row").equals(accepted.drop("source_row"))
-    assert sorted(quarantined_again["reason"]) == sorted(quarantined["reason"])
-
-
-def test_lost_rows_are_noticed(make_schema, make_rows, rules, monkeypatch):
-    number = quarantine._number_events
-    monkeypatch.setattr(quarantine, "_number_events", lambda events, schema: number(events, schema).head(1))
-    with pytest.raises(AssertionError, match="2 rows in, 1 accepted"):
-        split(make_rows({}, {}), make_schema(), rules)
+    schema = make_schema()
+    events = map_events(make_rows({}), schema)[0].collect()
+    account = {"files": [{"file": "x", "first_row": 0}]}
+    assert quarantine_events(events, NO_FAULTS, Once(), account, schema).collect().is_empty()
 
 
 def make_report(quarantined=0, rows_in=100, checks=()):
@@ -182,7 +68,8 @@ def make_report(quarantined=0, rows_in=100, checks=()):
         "counts": {"rows_in": rows_in, "accepted": rows_in - quarantined, "quarantined": quarantined,
                    "quarantine_share": quarantined / rows_in},
         "reasons": {"amount_not_finite": quarantined} if quarantined else {},
-        "examples": {"amount_not_finite": [{"source_row": 7, "column": "amount", "value": "NaN"}]},
+        "examples": {"amount_not_finite": [
+            {"source_row": 7, "file": "a.csv", "line": 8, "column": "amount", "value": "NaN"}]},
         "expectations": list(checks),
     }  # fmt: skip
 
@@ -192,30 +79,34 @@ def make_gate(**changes):
     return GateConfig(**{**values, **changes})
 
 
-EVENTS = pl.DataFrame({"event_id": ["1"]})
+@pytest.fixture
+def accept(make_schema, make_rows):
+    schema = make_schema()
+    events = map_events(make_rows({}, {}), schema)[0].collect()
+    return lambda report, gate: accept_events(events, NO_FAULTS, report, gate, schema).collect()
 
 
-def test_gate_lets_through_up_to_its_limits():
-    assert accept_events(EVENTS, make_report(5), make_gate()) is EVENTS
-    assert accept_events(EVENTS, make_report(5), make_gate(max_quarantined_rows=5)) is EVENTS
+def test_gate_lets_through_up_to_its_limits(accept):
+    assert accept(make_report(5), make_gate()).height == 2
+    assert accept(make_report(5), make_gate(max_quarantined_rows=5)).height == 2
 
 
-def test_gate_names_counts_reasons_place_and_next_step():
+def test_gate_names_counts_reasons_place_and_next_step(accept):
     with pytest.raises(QuarantineError) as caught:
-        accept_events(EVENTS, make_report(6), make_gate(max_quarantined_rows=5))
+        accept(make_report(6), make_gate(max_quarantined_rows=5))
     for part in ("6 of 100 rows (6.00%)", "max_quarantined_share = 5.00%", "max_quarantined_rows = 5",
-    "row 7, column amount",
-                 "'NaN'", "quarantined_events", "validation_page", "validation.yml"):  # fmt: skip
+    "a.csv line 8, column amount",
+                 "'NaN'", "quarantined_events", "validation_page", "parameters_ledger.yml"):  # fmt: skip
         assert part in str(caught.value)
 
 
-def test_gate_stops_on_failed_expectations_unless_told_otherwise():
+def test_gate_stops_on_failed_expectations_unless_told_otherwise(accept):
     failed = make_report(checks=[{"success": False, "statement": "event_id: values to be unique"}])
     with pytest.raises(QuarantineError, match="1 of 1 expectations failed: event_id: values to be unique"):
-        accept_events(EVENTS, failed, make_gate())
-    assert accept_events(EVENTS, failed, make_gate(stop_on_failed_expectation=False)) is EVENTS
+        accept(failed, make_gate())
+    assert accept(failed, make_gate(stop_on_failed_expectation=False)).height == 2
 
 
-def test_gate_stops_when_nothing_was_accepted():
+def test_gate_stops_when_nothing_was_accepted(accept):
     with pytest.raises(QuarantineError, match="no row was accepted"):
-        accept_events(EVENTS.clear(), make_report(100), make_gate(max_quarantined_share=1.0))
+        accept(make_report(100), make_gate(max_quarantined_share=1.0))

@@ -16,15 +16,18 @@ LEDGER_FILES = sorted([CONF / "base/parameters/ledger.yml", *CONF.glob("*/parame
 
 @pytest.mark.parametrize("path", LEDGER_FILES, ids=lambda path: str(path.relative_to(CONF)))
 def test_ledger_block_is_complete_on_its_own(path):
-    ledger = yaml.safe_load(path.read_text(encoding="utf-8"))["ledger"]
+    ledger = yaml.safe_load(path.read_text(encoding="utf-8"))["ledger"]  # other blocks may stand beside it
     assert sorted(ledger) == ["schema", "splits"]
     schema, splits = LedgerSchema(**ledger["schema"]), SplitConfig(**ledger["splits"])
-    # A default would be inherited in silence, and an environment may not inherit another ledger's keys.
-    assert not [
-        f for cls in (LedgerSchema, SplitConfig) for f, info in cls.model_fields.items() if not info.is_required()
-    ]
+    # `schema` is replaced as a whole, so nothing is inherited; but no role may be left out in silence.
+    assert {f for f, info in LedgerSchema.model_fields.items() if info.is_required()} == {
+        "user_id", "event_id", "event_time", "tie_break", "amount", "amount_range", "counterparty", "attributes",
+        "label", "forbidden", "profiles", "user_labels",
+    }  # fmt: skip
     assert schema.event_time.earliest_instant < schema.event_time.end_instant
-    assert splits.train_end_us > schema.event_time.earliest_instant.timestamp() * 1e6
+    if splits.is_by_time:
+        assert splits.train_end_us > schema.event_time.earliest_instant.timestamp() * 1e6
+    assert schema.is_timed or not splits.is_by_time  # without times only the order can split
 
 
 def test_handbook_forbids_the_scenario_column():
@@ -37,7 +40,15 @@ def test_handbook_forbids_the_scenario_column():
     [
         ({"user_id": "leak"}, "user_id uses source column 'leak', which is forbidden: says who cheated"),
         ({"label__column": "leak"}, "label.column uses source column 'leak', which is forbidden"),
-        ({"profile_user_id": "leak"}, "profile_user_id uses source column 'leak'"),
+        ({"profiles__user_id": "leak"}, "profiles.user_id uses source column 'leak'"),
+        ({"profiles__user_id": ["who", "leak"]}, "profiles.user_id[1] uses source column 'leak'"),
+        ({"user_id": ["who", "leak"]}, "user_id[1] uses source column 'leak', which is forbidden"),
+        ({"event_time__column": ["when", "leak"]}, "event_time.column[1] uses source column 'leak'"),
+        ({"event_time": {"order": "leak"}}, "event_time.order uses source column 'leak'"),
+        ({"amount": {"column": "amount", "times": "leak"}}, "amount.times uses source column 'leak'"),
+        ({"tie_break": ["fraud"]}, "tie_break[0] uses source column 'fraud', which is the label"),
+        ({"joins": [{"table": "t", "match": {"fraud": "id"}}]}, "joins[t].match uses source column 'fraud'"),
+        ({"joins": [{"table": "t", "match": {"who": "id"}}] * 2}, "joins: table 't' is joined twice"),
         ({"tie_break": ["id", "id"]}, "names a column twice"),
         ({"counterparty": "fraud"}, "counterparty uses source column 'fraud', which is the label"),
         ({"attributes": [{"name": "label", "column": "kind", "kind": "category"}]}, "'label' is reserved"),
@@ -45,8 +56,11 @@ def test_handbook_forbids_the_scenario_column():
         "'problem' is reserved"),
         ({"attributes": [{"name": "a", "column": "kind", "kind": "category"}] * 2}, "'a' is declared twice"),
         ({"amount_range": [5, 5]}, "lowest < highest"),
+        ({"amount_range": None}, "amount and amount_range must both be stated"),
+        ({"amount": None}, "amount and amount_range must both be stated"),
         ({"amount_range": [0, float("nan")]}, "lowest < highest"),
-        ({"profile_user_id": None}, "profile_user_id is null"),
+        ({"profiles__user_id": None}, "profiles.user_id"),
+        ({"profiles__attributes": [{"name": "user_id", "column": "a", "kind": "category"}]}, "'user_id' is reserved"),
         ({"label__negative": ["0", "1"]}, "in both: ['1']"),
         ({"label__positive": []}, "must each name a value"),
         ({"event_time__zone": "Mars/Olympus"}, "zone 'Mars/Olympus' is not an IANA time zone"),
@@ -74,3 +88,21 @@ def test_latest_date_means_the_whole_local_day(make_schema):
     assert time.end_instant == datetime(2025, 1, 1, 5, tzinfo=UTC)
     exact = make_schema(event_time__latest="2024-06-30T12:00:00").event_time
     assert exact.end_instant == datetime(2024, 6, 30, 12, 0, 0, 1, tzinfo=UTC)
+
+
+def test_schema_names_the_key_of_every_column_it_reads(make_schema):
+    schema = make_schema(
+        user_id=["who", "card"], amount={"column": "amount", "currency": {"column": "cur", "only": "EUR"}},
+        joins=[{"table": "t", "match": {"shop": "id"}}],
+    )  # fmt: skip
+    assert schema.event_keys() == {
+        "user_id[0]": "who", "user_id[1]": "card", "event_id": "id", "counterparty": "shop",
+        "event_time.column": "when", "amount": "amount", "amount.currency.column": "cur", "tie_break[0]": "id",
+        "joins[t].match": "shop",
+        "attributes.category": "kind",
+    }  # fmt: skip
+
+
+def test_only_ledgers_with_instants_are_timed(make_schema):
+    assert make_schema().is_timed
+    assert not make_schema(event_time={"order": "when"}).is_timed

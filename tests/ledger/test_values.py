@@ -1,24 +1,21 @@
 """Reading one column: exact or refused, never nearly right."""
 
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from panther_pipeline.errors import SourceError
-from panther_pipeline.ledger.reasons import Reason
-from panther_pipeline.ledger.schema import LabelColumn, TimeColumn
+from panther_pipeline.ledger.columns import Attribute, LabelColumn, OrderColumn, TimeColumn
 from panther_pipeline.ledger.values import (
+    mask_long_numbers,
     mask_values,
+    read_attribute,
     read_categories,
-    read_ids,
     read_labels,
-    read_money,
     read_numbers,
+    read_order,
     read_times,
 )
 
@@ -35,103 +32,6 @@ ZONES = [
 def times(values, *, zone="UTC", format=None, dtype=None):
     column = TimeColumn(column="t", format=format, zone=zone, earliest="1900-01-01", latest="2200-01-01")
     return read_times(pl.Series("t", values, dtype=dtype), column)
-
-
-def read_one_amount(text):
-    reading = read_money(pl.Series("a", [text]))
-    return reading.values[0], reading.problem[0]
-
-
-@pytest.mark.parametrize("id_", ["007", "NA", "null", "None", "nan", "4111111111111111111111", "1e5", "17850.0"])
-def test_ids_are_kept_exactly(id_):
-    assert read_ids(pl.Series("id", [id_, "x"]), key="k").to_list() == [id_, "x"]
-
-
-def test_integer_ids_keep_all_digits():
-    ids = [2**63 - 1, -(2**63), 9007199254740993, None]
-    assert read_ids(pl.Series("id", ids), key="k").to_list() == [
-        str(2**63 - 1),
-        str(-(2**63)),
-        "9007199254740993",
-        None,
-    ]
-
-
-@pytest.mark.parametrize("empty", ["", " ", "\t", None])
-def test_blank_ids_are_missing(empty):
-    assert read_ids(pl.Series("id", [empty, "x"]), key="k").to_list() == [None, "x"]
-
-
-@pytest.mark.parametrize("column", [[17850.0, 1.0], [True, False]])
-def test_id_columns_that_lose_digits_are_refused(column):
-    with pytest.raises(SourceError, match=r"column 'id' \(ledger.schema.user_id\).*must be text or an integer"):
-        read_ids(pl.Series("id", column), key="ledger.schema.user_id")
-
-
-def test_id_columns_in_scientific_notation_are_refused():
-    with pytest.raises(SourceError, match="scientific notation in 1 of 2 rows, first in row 1"):
-        read_ids(pl.Series("id", ["a", "4.11111E+15"]), key="k")
-
-
-@given(st.decimals(min_value=-(10**14), max_value=10**14, places=2), st.sampled_from(["", "+", "0", "00"]))
-def test_text_money_equals_decimal_arithmetic(amount, prefix):
-    text = f"{amount:f}"
-    text = f"-{prefix.lstrip('+')}{text[1:]}" if text.startswith("-") else prefix + text
-    assert read_one_amount(text) == (int(amount * 100), None)
-
-
-@given(st.integers(-(10**12), 10**12))
-def test_float_money_finds_the_cents_it_came_from(cents):
-    assert read_money(pl.Series("a", [cents / 100])).values[0] == cents
-
-
-@given(st.text(alphabet="0123456789.,-+eExNainf_ $", max_size=12))
-def test_text_money_is_exact_or_has_a_reason(text):
-    cents, problem = read_one_amount(text)
-    if cents is not None:
-        assert problem is None
-        assert Decimal(text.strip()) * 100 == cents
-    else:
-        assert problem in set(Reason) or not text.strip()
-
-
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        ("NaN", "amount_not_finite"), ("inf", "amount_not_finite"), ("-inf", "amount_not_finite"),
-        ("1e999", "amount_not_finite"), ("12,3x", "amount_not_a_number"), ("1,234.56", "amount_not_a_number"),
-        ("$5", "amount_not_a_number"), ("1e3", "amount_not_a_number"), ("1_000", "amount_not_a_number"),
-        ("--1", "amount_not_a_number"), (".", "amount_not_a_number"), ("٣", "amount_not_a_number"),
-        ("1.005", "amount_not_in_cents"), ("9" * 30, "amount_out_of_range"), ("-" + "9" * 30,
-        "amount_out_of_range"),
-    ],
-)  # fmt: skip
-def test_bad_amounts_get_their_reason(text, reason):
-    assert read_one_amount(text) == (None, reason)
-
-
-@pytest.mark.parametrize(
-    ("text", "cents"),
-    [("5", 500), ("5.", 500), (".5", 50), ("-.05", -5), ("+1.2", 120), (" 4.20 ", 420), ("1.500", 150),
-    ("-0.00", 0),
-     ("000000000000000000012.3", 1230)],
-)  # fmt: skip
-def test_plain_decimals_of_any_form_are_read(text, cents):
-    assert read_one_amount(text) == (cents, None)
-
-
-def test_money_of_other_types_is_exact():
-    assert read_money(pl.Series("a", [2, None])).values.to_list() == [200, None]
-    assert read_money(pl.Series("a", [Decimal("0.29")])).values.to_list() == [29]
-    floats = read_money(pl.Series("a", [float("nan"), float("inf"), 1e300, 0.29, None]))
-    assert floats.values.to_list() == [None, None, None, 29, None]
-    assert floats.problem.to_list() == [
-        "amount_not_finite",
-        "amount_not_finite",
-        "amount_out_of_range",
-        None,
-        None,
-    ]
 
 
 @pytest.mark.parametrize("zone", ZONES)
@@ -169,7 +69,13 @@ def test_iso_text_is_read_in_the_declared_zone_or_its_own(text, utc):
     assert (reading.values[0], reading.problem[0]) == (datetime.fromisoformat(utc).replace(tzinfo=UTC), None)
 
 
-@pytest.mark.parametrize("text", ["2023-02-29", "24-02-29", "2024-13-45 27:61:00", "2024-01-01T10:00:00+99:00", "1e9"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2023-02-29", "24-02-29", "2024-13-45 27:61:00", "2024-01-01T10:00:00+99:00", "1e9", "2024-01-01 10:00:60",
+        "2024-01-01 10", "2024-1-1", "٢٠٢٤-01-01", "2024-01-01 10:00:00 then",
+    ],
+)  # fmt: skip
 def test_other_text_is_unparsable(text):
     assert times([text]).problem.to_list() == ["time_unparsable"]
 
@@ -186,6 +92,60 @@ def test_declared_formats_and_types_are_read():
     assert aware[0] == noon
     with pytest.raises(SourceError, match="holds Float64 values"):
         times([1.5], format="%s")
+
+
+def read_with(format, *values):
+    reading = times(list(values), format=format)
+    return [p or t.replace(tzinfo=None).isoformat(" ") for t, p in zip(reading.values, reading.problem, strict=True)]
+
+
+def test_packed_dates_need_all_their_digits():
+    bad = "time_unparsable"
+    seventh = "1993-11-07 00:00:00"
+    assert read_with("%y%m%d", "931107", "51107", "9311070", "93117", "93-11-07") == [seventh, bad, bad, bad, bad]
+    assert read_with("%y%m%d %H:%M:%S", "931107 00:00:00", "51107 00:00:00", "931107") == [seventh, bad, bad]
+    assert read_with("%Y%m%d", "19931107", "1993117") == [seventh, bad]
+
+
+def test_packed_dates_in_integers_get_their_zeros_back():
+    assert read_with("%y%m%d", 931107, 51107, 101) == [
+        "1993-11-07 00:00:00", "2005-11-07 00:00:00", "2000-01-01 00:00:00",
+    ]  # fmt: skip
+    assert read_with("%y%m%d", 931131, 9311070, -31107) == ["time_unparsable"] * 3
+    assert read_with("%Y%m%d", 19931107) == ["1993-11-07 00:00:00"]
+
+
+def test_parts_apart_need_no_zeros():
+    found = read_with("%Y %m %d %H:%M", "2002 9 1 06:21", "2002 11 30 6:05", "2002 9 31 06:21")
+    assert found == ["2002-09-01 06:21:00", "2002-11-30 06:05:00", "time_unparsable"]
+    assert read_with("%d/%m/%Y %I:%M %p", "1/2/2024 5:06 PM") == ["2024-02-01 17:06:00"]
+
+
+def test_seconds_since_1970_are_read_from_text_and_integers():
+    assert read_with("%s", "1700000000", "0") == ["2023-11-14 22:13:20", "1970-01-01 00:00:00"]
+    assert read_with("%s", 1700000000) == ["2023-11-14 22:13:20"]
+
+
+def test_formats_that_cannot_be_read_are_refused_at_once():
+    with pytest.raises(ValueError, match="format '%Y-%m-%d %H' cannot be read"):
+        times(["2024-01-01 05"], format="%Y-%m-%d %H")
+
+
+def test_numbers_without_a_format_are_no_times():
+    with pytest.raises(SourceError, match="holds Int64 values"):
+        times([931107])
+
+
+def test_order_is_a_clock_of_seconds():
+    reading = read_order(pl.Series("n", [0, 5, -1, None]), OrderColumn(order="n"))
+    assert reading.values.to_physical().to_list() == [0, 5_000_000, None, None]
+    assert reading.problem.to_list() == [None, None, "time_unparsable", None]
+
+
+def test_map_renames_only_what_it_names():
+    config = Attribute(name="k", column="k", kind="category", map={"a": "b", "b": "c", "7": "seven"})
+    found = [read_attribute(pl.Series("k", cells), config, key="k").values for cells in ([" a", "b", "x", ""], [7, 8])]
+    assert [values.to_list() for values in found] == [["b", "c", "x", None], ["seven", "8"]]
 
 
 def test_events_one_second_apart_keep_their_gap():
@@ -223,3 +183,8 @@ def test_card_numbers_are_masked(card):
     shown = mask_values(pl.Series("v", [card, "a" * 100]))
     assert "1111" not in shown[0]
     assert len(shown[1]) == 40
+
+
+def test_mask_covers_every_long_number_of_a_line():
+    line = mask_long_numbers(pl.Series(["a;4111 1111 1111 1111;b;5500000000000004;99.50;2024-01-01"]))[0]
+    assert line == "a;[masked];b;[masked];99.50;2024-01-01"

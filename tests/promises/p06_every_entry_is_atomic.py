@@ -13,23 +13,23 @@ import textwrap
 import time
 
 import pytest
-from kedro.config import OmegaConfigLoader
-
-from panther_pipeline.settings import CONFIG_LOADER_ARGS
 
 PROVEN = {
     f"panther_pipeline.datasets.{name}"
-    for name in ("TableDataset", "JSONDataset", "PlotDataset", "HTMLDataset", "ArtifactDataset", "CheckpointDataset")
-}
+    for name in (
+        "TableDataset", "LongTableDataset", "JSONDataset", "PlotDataset", "HTMLDataset", "ArtifactDataset",
+        "CheckpointDataset",
+    )
+}  # fmt: skip
 READ_ONLY = {
     "panther_pipeline.datasets.CodeVersionDataset",
+    "panther_pipeline.datasets.DelimitedDataset",
     "panther_pipeline.datasets.EmptyTableDataset",
+    "panther_pipeline.datasets.ExcelDataset",
+    "panther_pipeline.datasets.ParquetDataset",
+    "panther_pipeline.datasets.TablesDataset",
     "panther_pipeline.datasets.simulated_ledger.SimulatedLedgerDataset",
 }
-
-
-def environments(project_root):
-    return sorted(p.name for p in (project_root / "conf").iterdir() if p.is_dir() and p.name != "local")
 
 
 def not_atomic(catalog: dict) -> list[str]:
@@ -41,10 +41,10 @@ def not_atomic(catalog: dict) -> list[str]:
     ]
 
 
-def test_every_written_entry_uses_a_proven_class(project_root):
+def test_every_written_entry_uses_a_proven_class(environments, load_config):
     checked = 0
-    for env in environments(project_root):
-        catalog = OmegaConfigLoader(str(project_root / "conf"), env=env, **CONFIG_LOADER_ARGS)["catalog"]
+    for env in environments:
+        catalog = load_config(env)["catalog"]
         assert not_atomic(catalog) == [], f"environment {env}"
         checked += len(catalog)
     print(f"\nP06 {checked} of {checked} catalog entries atomic / all")
@@ -62,6 +62,16 @@ SAVERS = {
         d = TableDataset(filepath="x.parquet")
         make = lambda v: pl.DataFrame({"v": [v] * 400_000, "w": range(400_000)})
         value = lambda: (d.load()["v"].n_unique(), d.load().height, d.load()["v"][0])
+    """,
+    "long_table": """
+        import polars as pl
+        from panther_pipeline.datasets import LongTableDataset
+        from panther_pipeline.ledger.stream import lazy_table
+        d = LongTableDataset(filepath="x.parquet")
+        batch = lambda v: pl.DataFrame({"v": [v] * 100_000})
+        make = lambda v: lazy_table(lambda: (batch(v) for _ in range(4)), batch(v).schema)
+        v = pl.col("v")
+        value = lambda: d.load().select(a=v.n_unique(), b=pl.len(), c=v.first()).collect().row(0)
     """,
     "json": """
         from panther_pipeline.datasets import JSONDataset

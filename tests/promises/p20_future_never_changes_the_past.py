@@ -14,7 +14,6 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from kedro.config import OmegaConfigLoader
 
 from panther_pipeline.cache.embed import EventEmbeddingConfig, embed_events, measure_surprises
 from panther_pipeline.features.config import FeatureConfig
@@ -23,7 +22,6 @@ from panther_pipeline.ledger.splits import SplitConfig
 from panther_pipeline.model.backbone import Backbone
 from panther_pipeline.scoring.head import FraudHead
 from panther_pipeline.scoring.task import SURPRISE_COLUMNS
-from panther_pipeline.settings import CONFIG_LOADER_ARGS
 from panther_pipeline.tokenizer.build import build_sequences
 from panther_pipeline.tokenizer.config import VocabularyConfig
 from panther_pipeline.tokenizer.tokenizer import Tokenizer
@@ -47,10 +45,10 @@ class Artifacts:
 
 
 @pytest.fixture(scope="module")
-def artifacts(finished_project):
+def artifacts(finished_project, load_config):
     torch.set_num_threads(1)
     data = finished_project / "data"
-    params = OmegaConfigLoader(str(finished_project / "conf"), env="test", **CONFIG_LOADER_ARGS)["parameters"]
+    params = load_config("test", finished_project)["parameters"]
     events = pl.read_parquet(data / "03_primary/test/valid_events.parquet")
     lengths = events.group_by("user_id").len().sort("user_id")
     users = lengths.filter(pl.col("len") > 100)["user_id"].to_list()[: NUM_USERS - 1]

@@ -9,11 +9,14 @@ import copy
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import polars as pl
+from kedro.io import AbstractDataset
 from kedro_datasets.json import JSONDataset as _StockJSON
 from kedro_datasets.plotly import JSONDataset as _StockPlot
 from kedro_datasets.polars import EagerPolarsDataset as _StockTable
 from kedro_datasets.text import TextDataset as _StockText
 
+from panther_pipeline.ledger.source import BATCH_ROWS
 from panther_pipeline.publish import publish_file
 
 
@@ -36,6 +39,33 @@ class TableDataset(_AtomicSave, _StockTable):
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None):
         super().__init__(filepath=filepath, file_format="parquet", metadata=metadata)
+
+
+class LongTableDataset(AbstractDataset[pl.DataFrame | pl.LazyFrame, pl.LazyFrame]):
+    """A table of any length as Parquet: written batch by batch, loaded as a lazy scan.
+
+    Kedro's LazyPolarsDataset collects the whole table before it writes.
+    """
+
+    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None):
+        self._filepath = Path(filepath)
+        self.metadata = metadata
+
+    def load(self) -> pl.LazyFrame:
+        return pl.scan_parquet(self._filepath, glob=False)
+
+    def save(self, data: pl.DataFrame | pl.LazyFrame) -> None:
+        publish_file(self._filepath, lambda partial: self._write(partial, data))
+
+    def _write(self, path: Path, data: pl.DataFrame | pl.LazyFrame) -> None:
+        # Row groups as long as the batches that later stages read; lz4, since it is read again at once.
+        data.lazy().sink_parquet(path, compression="lz4", row_group_size=BATCH_ROWS, maintain_order=True)
+
+    def _exists(self) -> bool:
+        return self._filepath.is_file()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._filepath)}
 
 
 class JSONDataset(_AtomicSave, _StockJSON):

@@ -1,35 +1,44 @@
-"""Great Expectations on the accepted events: a suite that follows from the schema, plus what the YAML adds.
+"""What must hold of the accepted events: a suite that follows from the schema, plus what the YAML adds.
 
-Polars has no engine in Great Expectations, and rows are cheap to hand to pandas as long as only the columns
-that are checked go over. What needs neighbouring rows (no gap in event_seq, time never goes back) or both
-tables (rows in = accepted + quarantined) is counted in polars first and expected to be 0.
+The suite is made of Great Expectations' own expectations. Polars counts what they ask for in one streaming pass over
+the events, whatever their number; Great Expectations judges the counts (`expectation_suite` says how). Row
+accounting is part of the suite: counts that must be 0.
 """
 
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
+import numpy as np
 import polars as pl
 from pydantic import Field
 
 from panther_pipeline.config import Config
-from panther_pipeline.errors import ConfigurationError
-from panther_pipeline.ledger.mapping import closest, event_columns
+from panther_pipeline.ledger import expectation_facts as facts
+from panther_pipeline.ledger.expectation_suite import (
+    SHOWN_ROWS,
+    Check,
+    Declared,
+    declare,
+    declare_zero,
+    judge,
+    judge_in_pandas,
+)
+from panther_pipeline.ledger.findings import find_oddities, oddity_counters
+from panther_pipeline.ledger.mapping import event_schema
 from panther_pipeline.ledger.reasons import Reason
 from panther_pipeline.ledger.schema import LedgerSchema
+from panther_pipeline.ledger.source import locate_row
 from panther_pipeline.ledger.values import mask_values
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-Checks = list[tuple[str, dict[str, Any]]]
-_NUMBERS_ONLY = (bool, int, float)
+_LABEL_TOO_EARLY = pl.col("label_time") < pl.col("event_time")
+_FILE_KEYS = ("file", "lines", "header", "blank", "continuation")
 
 
 class Expectation(Config):
     """One more expectation of the accepted events."""
 
     type: str  # as in the Great Expectations gallery, with or without "expect_"
-    column: str | None = None  # column of `valid_events`; null for an expectation of the table or several columns
+    column: str | None = None  # column of `events`; null for an expectation of the table or several columns
     kwargs: dict[str, Any] = Field(default_factory=dict)  # the expectation's other arguments
 
 
@@ -41,199 +50,222 @@ class ExpectationsConfig(Config):
 
 
 def check_expectations(
-    accepted: pl.DataFrame, quarantined: pl.DataFrame, schema: LedgerSchema, config: ExpectationsConfig
+    events: pl.LazyFrame | pl.DataFrame,
+    event_faults: pl.DataFrame,
+    source_account: Mapping[str, Any],
+    schema: LedgerSchema,
+    config: ExpectationsConfig,
 ) -> dict[str, Any]:
     """Validate the accepted events and summarise the quarantine, as plain JSON values.
 
     Args:
-        accepted: accepted events, as `quarantine.split_events` returns them.
-        quarantined: quarantined events, likewise.
+        events: every row of the source in file order, with the columns of `mapping.event_schema`; read in streaming
+            passes.
+        event_faults: one row per quarantined event: source_row, reason, problem_column, problem_value.
+        source_account: what became of every line (`SourceAccount.as_json`).
         schema: what the columns mean and which ranges are allowed.
         config: further expectations.
 
     Returns:
         success: whether every expectation holds.
         counts: rows_in, accepted, quarantined, quarantine_share (0 to 1).
+        account: totals and per file: lines, header, blank, continuation, accepted, quarantined.
         reasons: reason → rows, most frequent first.
-        examples: reason → list of {source_row, column, value}; values are masked.
+        examples: reason → list of {source_row, file, line, column, value}; values are masked.
+        findings: see `findings.find_oddities`.
         expectations: list of {type, column, kwargs, statement, success, element_count, unexpected_count,
-            unexpected_percent, observed_value, error}.
+            unexpected_percent, observed_value, error, evaluated_by, rows}; `rows` are {file, line} of up to 20 rows
+            that break a failed expectation.
 
     Raises:
-        ConfigurationError: an unknown expectation or column, or arguments that Great Expectations refuses.
+        ConfigurationError: an unknown expectation or column, or arguments that Great Expectations refuses; before
+            the events are read.
     """
-    rows = _schema_checks(schema) + [
-        (e.type, {**({"column": e.column} if e.column else {}), **e.kwargs}) for e in config.extra
-    ]
-    facts = _count_facts(accepted, quarantined, schema)
-    always_zero: Checks = [
-        ("column_values_to_be_between", {"column": name, "min_value": 0, "max_value": 0}) for name in facts.columns
-    ]
-    expectations = _run_suite("events", _to_pandas(accepted, rows), rows)
-    expectations += _run_suite("facts", facts.to_pandas(), always_zero)
-    rows_in = accepted.height + quarantined.height
-    share = quarantined.height / rows_in if rows_in else 0.0
+    events, account = events.lazy(), dict(source_account)
+    types = events.collect_schema()
+    lines = sum(file["lines"] for file in account["files"])
+    declared = declare(_suite(schema, config), types, lines)
+    accepted = accepted_events(events, event_faults)
+    counters = _number_counters(declared) | _fact_counters() | oddity_counters(schema)
+    counted = facts.count(accepted, counters)
+    doubled = facts.count(events, {"steps": (pl.col("source_row").diff() <= 0).sum()})["steps"]
+    zeros = _facts(counted, doubled, events, event_faults, account, schema)
+    expectations = _judge_suite(declared, counted, accepted, types, lines) + _judge_facts(zeros, accepted)
+    for check in expectations:
+        check["rows"] = [locate(account, row) for row in check["rows"]]
+    num_rows = counted["rows"] + event_faults.height
     return {
         "success": all(check["success"] for check in expectations),
         "counts": {
-            "rows_in": rows_in, "accepted": accepted.height, "quarantined": quarantined.height,
-            "quarantine_share": share,
+            "rows_in": num_rows, "accepted": counted["rows"], "quarantined": event_faults.height,
+            "quarantine_share": event_faults.height / num_rows if num_rows else 0.0,
         },
-        "reasons": _count_reasons(quarantined),
-        "examples": _sample_rows(quarantined, config.sample_rows),
+        "account": _account(accepted, counted["rows"], event_faults, account),
+        "reasons": _count_reasons(event_faults),
+        "examples": _sample_faults(event_faults, account, config.sample_rows),
+        "findings": find_oddities(events, accepted, event_faults, counted, account, schema),
         "expectations": expectations,
     }  # fmt: skip
 
 
-def _schema_checks(schema: LedgerSchema) -> Checks:
-    present = ["user_id", "event_id", "event_time", "event_seq", *(["amount_cents"] if schema.amount else [])]
-    checks: Checks = [("column_values_to_not_be_null", {"column": column}) for column in present]
-    checks.append(("column_values_to_be_unique", {"column": "event_id"}))
+def accepted_events(events: pl.LazyFrame, event_faults: pl.DataFrame) -> pl.LazyFrame:
+    """Events without a fault."""
+    if event_faults.is_empty():
+        return events
+    return events.join(event_faults.lazy().select("source_row"), on="source_row", how="anti", maintain_order="left")
+
+
+def locate(account: Mapping[str, Any], source_row: int) -> dict[str, Any]:
+    """{file, line} of a row."""
+    file, line = locate_row(dict(account), source_row)
+    return {"file": file, "line": line}
+
+
+def _suite(schema: LedgerSchema, config: ExpectationsConfig) -> list[Check]:
+    present = ["user_id", "event_id", "event_time", *(["amount_cents"] if schema.amount else [])]
+    checks = [Check(kind="column_values_to_not_be_null", kwargs={"column": column}) for column in present]
+    checks.append(Check(kind="column_values_to_be_unique", kwargs={"column": "event_id"}))
     first, end = schema.event_time.earliest_instant, schema.event_time.end_instant
     bounds = {"min_value": first, "max_value": end, "strict_max": True}
-    checks.append(("column_values_to_be_between", {"column": "event_time", **bounds}))
+    checks.append(Check(kind="column_values_to_be_between", kwargs={"column": "event_time", **bounds}))
     if schema.amount:
-        lowest, highest = (round(bound * 100) for bound in schema.amount_range)
+        lowest, highest = schema.range_cents
         bounds = {"min_value": lowest, "max_value": highest}
-        checks.append(("column_values_to_be_between", {"column": "amount_cents", **bounds}))
+        checks.append(Check(kind="column_values_to_be_between", kwargs={"column": "amount_cents", **bounds}))
     if schema.label:
-        checks.append(("column_values_to_be_in_set", {"column": "label", "value_set": [0, 1]}))
-    return checks
+        checks.append(Check(kind="column_values_to_be_in_set", kwargs={"column": "label", "value_set": [0, 1]}))
+    return checks + [
+        Check(kind=e.type.removeprefix("expect_"), kwargs={**({"column": e.column} if e.column else {}), **e.kwargs})
+        for e in config.extra
+    ]
 
 
-def _count_facts(accepted: pl.DataFrame, quarantined: pl.DataFrame, schema: LedgerSchema) -> pl.DataFrame:
-    """One row of counts that must all be 0."""
-    same_user = pl.col("user_id") == pl.col("user_id").shift()
-    counts = accepted.select(
-        event_seq_gaps=(
-            pl.when(same_user).then(pl.col("event_seq").diff() != 1).otherwise(pl.col("event_seq") != 0)
-        ).sum(),
-        steps_back_in_time=(same_user & (pl.col("event_time").diff() < pl.duration(seconds=0))).sum(),
-        labels_known_before_their_event=(pl.col("label_time") < pl.col("event_time")).sum(),
-    )
-    source_rows = pl.concat([accepted["source_row"], quarantined["source_row"]])
-    last = source_rows.max()
-    expected = {*event_columns(schema), "event_seq"}
-    # Rows are numbered where they are read: a number missing or doubled here is a row lost on the way.
-    return counts.with_columns(
-        rows_unaccounted_for=pl.lit((0 if last is None else last + 1) - source_rows.n_unique()),
-        rows_doubled=pl.lit(source_rows.len() - source_rows.n_unique()),
-        columns_missing_or_extra=pl.lit(len(expected ^ set(accepted.columns))),
-        reasons_outside_the_closed_list=pl.lit(
-            (~quarantined["reason"].is_in([r.value for r in Reason]).fill_null(False)).sum()
-        ),
-    ).cast(pl.Int64)
+def _number_counters(declared: list[Declared]) -> dict[str, pl.Expr]:
+    """Metrics shared by several expectations are counted once; their ids become column names."""
+    return {repr(id_): counter for d in declared for id_, counter in d.counters.items()}
 
 
-def _to_pandas(events: pl.DataFrame, checks: Checks) -> "pd.DataFrame":
-    """The columns that some check names, and at least one, so that the row count is right."""
-    needed: dict[str, None] = {"event_id": None}
-    for kind, kwargs in checks:
-        for key, value in kwargs.items():
-            if key.startswith("column"):
-                needed |= dict.fromkeys([value] if isinstance(value, str) else value)
-        if kind.removeprefix("expect_").startswith("table_column"):
-            needed |= dict.fromkeys(events.columns)
-    unknown = [column for column in needed if column not in events.columns]
-    if unknown:
-        close = closest(unknown[0], events.columns)
-        raise ConfigurationError(
-            f"validation.expectations.extra names column '{unknown[0]}'"
-            f"{f', did you mean {close!r}?' if close else ''}; the accepted events have: "
-            f"{', '.join(events.columns)}."
-        )
-    return events.select(list(needed)).to_pandas()
+def _fact_counters() -> dict[str, pl.Expr]:
+    return {"rows": pl.len(), "labels_too_early": _LABEL_TOO_EARLY.sum()}
 
 
-def _run_suite(name: str, frame: "pd.DataFrame", checks: Checks) -> list[dict[str, Any]]:
-    import great_expectations as gx  # here, since it takes four seconds that only this node should pay
-    from great_expectations.data_context.types.base import DataContextConfig, InMemoryStoreBackendDefaults
+def _facts(
+    counted: Mapping[str, Any],
+    steps_back: int,
+    events: pl.LazyFrame,
+    event_faults: pl.DataFrame,
+    account: Mapping[str, Any],
+    schema: LedgerSchema,
+) -> dict[str, int]:
+    """Counts that must all be 0.
 
-    # Nothing is written to disk, and nothing is reported to the makers of the package.
-    stores = InMemoryStoreBackendDefaults()
-    project = DataContextConfig(
-        store_backend_defaults=stores, analytics_enabled=False, progress_bars={"globally": False}
-    )
-    context = gx.get_context(mode="ephemeral", project_config=project)
-    asset = context.data_sources.add_pandas("ledger").add_dataframe_asset(name)
-    batch = asset.add_batch_definition_whole_dataframe("whole").get_batch({"dataframe": frame})
-    built = [_build(kind, kwargs, position) for position, (kind, kwargs) in enumerate(checks)]
-    outcome = batch.validate(gx.ExpectationSuite(name=name, expectations=built), result_format="SUMMARY")
-    in_order = sorted(outcome.results, key=lambda result: result.expectation_config.meta["position"])
-    return [_summarise(result, *checks[position]) for position, result in enumerate(in_order)]
-
-
-def _build(kind: str, kwargs: dict[str, Any], position: int) -> Any:
-    import great_expectations.expectations as gallery
-
-    words = ("expect_" + kind.removeprefix("expect_")).split("_")
-    cls = getattr(gallery, "".join(word.capitalize() for word in words), None)
-    if cls is None:
-        known = {_snake(name): name for name in dir(gallery) if name.startswith("Expect")}
-        close = closest(kind.removeprefix("expect_"), list(known))
-        raise ConfigurationError(
-            f"validation.expectations.extra: Great Expectations knows no '{kind}'"
-            f"{f', did you mean {close!r}?' if close else ''}. It knows: {', '.join(sorted(known))}."
-        )
-    try:
-        return cls(**kwargs, meta={"position": position})
-    except (ValueError, TypeError) as error:
-        raise ConfigurationError(f"validation.expectations.extra: '{kind}' with {kwargs}: {error}") from None
-
-
-def _snake(name: str) -> str:
-    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name.removeprefix("Expect")).strip("_")
-
-
-def _summarise(result: Any, kind: str, kwargs: dict[str, Any]) -> dict[str, Any]:
-    """One result as JSON. Cell values stay out: the report must not repeat what an account holder did."""
-    kind = kind.removeprefix("expect_")
-    arguments = {key: _to_json(value) for key, value in kwargs.items() if key != "column"}
-    found = {
-        key: _to_json(result.result.get(key)) for key in ("element_count", "unexpected_count", "unexpected_percent")
-    }
-    observed = _to_json(result.result.get("observed_value"))
-    told = ", ".join(f"{key} {value}" for key, value in arguments.items())
-    statement = f"{kwargs.get('column', 'table')}: {kind.removeprefix('column_').replace('_', ' ')}"
+    Rows are numbered where they are read: a number missing or doubled here is a row lost on the way.
+    """
+    seen = counted["rows"] + event_faults.height
+    rows = sum(f["lines"] - f["header"] - f["blank"] - f["continuation"] for f in account["files"])
+    doubled = event_faults.height - event_faults["source_row"].n_unique()
+    if steps_back:  # numbers ascend in file order; only where they do not is it worth counting them
+        doubled += facts.count(events, {"n": pl.len().cast(pl.Int64) - pl.col("source_row").n_unique()})["n"]
+    reasons = event_faults["reason"].is_in([reason.value for reason in Reason]).fill_null(False)
     return {
-        "type": kind, "column": kwargs.get("column"), "kwargs": arguments,
-        "statement": f"{statement} ({told})" if told else statement,
-        "success": bool(result.success), **found,
-        "observed_value": observed if isinstance(observed, _NUMBERS_ONLY) else None,
-        "error": _first_error(result.exception_info),
-    }  # fmt: skip
+        "rows_unaccounted_for": rows - seen,
+        "rows_doubled": doubled,
+        "labels_known_before_their_event": counted["labels_too_early"],
+        "columns_missing_or_extra": len(set(event_schema(schema)) ^ set(events.collect_schema())),
+        "reasons_outside_the_closed_list": int((~reasons).sum()),
+    }
 
 
-def _first_error(info: dict[str, Any]) -> str | None:
-    """The message of an expectation that could not be computed; one record, or one for each metric."""
-    records = [info] if "raised_exception" in info else list(info.values())
-    return next((str(r["exception_message"]) for r in records if r.get("raised_exception")), None)
+def _judge_suite(
+    declared: list[Declared], counted: Mapping[str, Any], accepted: pl.LazyFrame, types: pl.Schema, lines: int
+) -> list[dict[str, Any]]:
+    """Verdicts in the order of declaration."""
+    results: dict[int, dict[str, Any]] = {}
+    for position, one in enumerate(declared):
+        if one.metrics is None:
+            continue
+        values = {id_: counted[repr(id_)] for id_ in one.counters}
+        rows: list[int] = []
+        for id_, metric in one.repeats.items():
+            columns, where = facts.key_columns(metric), facts.kept_rows(metric, types)
+            found = facts.find_repeats(accepted, columns, types, where=where, num_rows=lines, shown=SHOWN_ROWS)
+            values[id_], rows = found.rows, found.examples
+        result = judge(one, values)
+        if not result["success"]:
+            result["rows"] = rows or _unexpected_rows(one, values, accepted, types)
+        results[position] = result
+    others = [position for position, one in enumerate(declared) if one.metrics is None]
+    if others:
+        in_pandas = judge_in_pandas(accepted, [declared[position] for position in others], types)
+        results |= dict(zip(others, in_pandas, strict=True))
+    return [results[position] for position in range(len(declared))]
 
 
-def _to_json(value: Any) -> Any:
-    """Plain JSON values: numpy scalars unwrapped, instants as ISO text, NaN and infinity as null."""
-    if hasattr(value, "item"):
-        value = value.item()
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, dict):
-        return {str(key): _to_json(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set):
-        return [_to_json(item) for item in value]
-    if isinstance(value, float) and not abs(value) < float("inf"):
-        return None
-    return value if value is None or isinstance(value, str | bool | int | float) else str(value)
+def _unexpected_rows(one: Declared, values: Mapping[Any, Any], accepted: pl.LazyFrame, types: pl.Schema) -> list[int]:
+    for id_, metric in (one.metrics or {}).items():
+        unexpected = facts.unexpected_rows(metric, types)
+        # The count of empty cells is asked for by all of them; it is the verdict of one only.
+        is_verdict = metric.condition != "column_values.nonnull" or one.check.kind == "column_values_to_not_be_null"
+        if unexpected is not None and is_verdict and values.get(id_):
+            return _first_rows(accepted, unexpected)
+    return []
 
 
-def _count_reasons(quarantined: pl.DataFrame) -> dict[str, int]:
-    counted = quarantined.group_by("reason").len("rows").sort("rows", "reason", descending=[True, False])
+def _first_rows(events: pl.LazyFrame, where: pl.Expr) -> list[int]:
+    found = events.filter(where).select(pl.col("source_row").bottom_k(SHOWN_ROWS)).collect(engine="streaming")
+    return sorted(found["source_row"].to_list())
+
+
+def _judge_facts(zeros: Mapping[str, int], accepted: pl.LazyFrame) -> list[dict[str, Any]]:
+    results = []
+    for fact, number in zeros.items():
+        one = declare_zero(fact)
+        result = judge(one, dict.fromkeys(one.counters, number))
+        if number and fact == "labels_known_before_their_event":
+            result["rows"] = _first_rows(accepted, _LABEL_TOO_EARLY)
+        if number and fact == "rows_doubled":
+            repeated = accepted.group_by("source_row").len().filter(pl.col("len") > 1)
+            result["rows"] = _first_rows(repeated, pl.lit(True))
+        results.append(result)
+    return results
+
+
+def _account(
+    accepted: pl.LazyFrame, num_accepted: int, event_faults: pl.DataFrame, account: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The lines of every file and what became of its rows."""
+    files = account["files"]
+    starts = [file["first_row"] for file in files]
+    taken = np.array([num_accepted]) if len(files) == 1 else _rows_per_file(accepted, starts)
+    refused = _rows_per_file(event_faults.lazy(), starts)
+    listed = [
+        {key: file[key] for key in _FILE_KEYS} | {"accepted": int(a), "quarantined": int(q)}
+        for file, a, q in zip(files, taken, refused, strict=True)
+    ]
+    totals = {key: sum(f[key] for f in listed) for key in (*_FILE_KEYS[1:], "accepted", "quarantined")}
+    return {**totals, "files": listed}
+
+
+def _rows_per_file(rows: pl.LazyFrame, starts: list[int]) -> np.ndarray:
+    per_file = np.zeros(len(starts), dtype=np.int64)
+    for batch in rows.select("source_row").collect_batches(maintain_order=False):
+        number = np.searchsorted(starts, batch["source_row"].to_numpy(), side="right") - 1
+        # A file without lines begins where the next one does: `right` gives the row to the later one, which has it.
+        per_file += np.bincount(number, minlength=len(starts))
+    return per_file
+
+
+def _count_reasons(event_faults: pl.DataFrame) -> dict[str, int]:
+    counted = event_faults.group_by("reason").len("rows").sort("rows", "reason", descending=[True, False])
     return dict(counted.rows())
 
 
-def _sample_rows(quarantined: pl.DataFrame, num_rows: int) -> dict[str, list[dict[str, Any]]]:
-    shown = quarantined.sort("source_row").group_by("reason", maintain_order=True).head(num_rows)
-    samples: dict[str, list[dict[str, Any]]] = {reason: [] for reason in _count_reasons(quarantined)}
+def _sample_faults(
+    event_faults: pl.DataFrame, account: Mapping[str, Any], num_rows: int
+) -> dict[str, list[dict[str, Any]]]:
+    shown = event_faults.sort("source_row").group_by("reason", maintain_order=True).head(num_rows)
+    samples: dict[str, list[dict[str, Any]]] = {reason: [] for reason in _count_reasons(event_faults)}
     masked = shown.select("reason", "source_row", "problem_column", value=mask_values(shown["problem_value"]))
-    for reason, source_row, column, value in masked.iter_rows():
-        samples[reason].append({"source_row": source_row, "column": column, "value": value})
+    for reason, row, column, value in masked.iter_rows():
+        samples[reason].append({"source_row": row, **locate(account, row), "column": column, "value": value})
     return samples

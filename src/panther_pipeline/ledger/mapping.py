@@ -1,260 +1,235 @@
-"""From a source table to the event log: a row out for each row in, in file order; nothing is dropped."""
+"""From a source to the event log: a row out for each row in, in file order; nothing is dropped."""
 
-import difflib
-import logging
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import polars as pl
 
 from panther_pipeline.errors import SourceError
-from panther_pipeline.ledger.schema import Attribute, LedgerSchema
+from panther_pipeline.ledger.ahead import read_ahead
+from panther_pipeline.ledger.cells import take_cells, text_of
+from panther_pipeline.ledger.columns import TIME_SEPARATOR, IdColumn, OrderColumn, column_keys
+from panther_pipeline.ledger.evidence import Evidence
+from panther_pipeline.ledger.identifiers import IdReader
+from panther_pipeline.ledger.joins import Lookup, prepare_lookups, present_columns
+from panther_pipeline.ledger.money import read_amounts
+from panther_pipeline.ledger.schema import LedgerSchema
+from panther_pipeline.ledger.source import Source, SourceAccount, SourceBatch, main_source
+from panther_pipeline.ledger.stream import counted, lazy_table
 from panther_pipeline.ledger.values import (
     Reading,
     mask_values,
-    read_categories,
-    read_ids,
+    no_problem,
+    read_attribute,
     read_labels,
-    read_money,
-    read_numbers,
-    read_text,
+    read_order,
     read_times,
 )
 from panther_pipeline.units import DAY_US
 
-logger = logging.getLogger(__name__)
-
 MISSING_CATEGORY = "(missing)"
-_SHOWN_ROWS = 3
+INSTANT = pl.Datetime("us", "UTC")
+_PROBLEM_SCHEMA = {"problem": pl.String, "problem_column": pl.String, "problem_value": pl.String}
 
 
-def map_events(raw: pl.DataFrame | pl.LazyFrame, schema: LedgerSchema) -> pl.DataFrame:
-    """The event log of a source table, in file order, with what could not be read marked row by row.
+def map_events(raw: Any, schema: LedgerSchema) -> tuple[pl.LazyFrame, dict[str, Any]]:
+    """The event log of a source, in file order, with what could not be read marked row by row.
 
     Args:
-        raw: the source; only the columns that the schema names are read, forbidden ones never.
+        raw: a `Source`, a polars table, or several of them by name; only the columns that the schema names are
+            read, forbidden ones never.
         schema: which column is what.
 
     Returns:
-        `events` as in docs/data_contract.md: source_row, user_id, event_id, event_time, amount_cents, the
-        declared attributes, counterparty, label, label_time, tie_break_0.., problem, problem_column,
-        problem_value.
+        events: `events` as in docs/data_contract.md: source_row, user_id, event_id, event_time, amount_cents, the
+            declared attributes, counterparty, label, label_time, tie_break_0.., problem, problem_column,
+            problem_value. Lazy: the source is read batch by batch while the table is written.
+        account: what became of every line of every file (`SourceAccount.as_json`); empty until the events have been
+            read, complete then.
 
     Raises:
-        SourceError: a column is missing, the table is empty, an id column is of a type that destroys ids, or
-            not one value of a column can be read as what the schema says it is.
+        SourceError: a column is missing; later, while the events are read: the table is empty, an id column is of
+            a type that destroys ids, or not one value of a column can be read as what the schema says it is.
     """
-    source = _take_columns(raw, _event_columns(schema), table="raw_transactions")
-    if source.is_empty():
-        raise SourceError(
-            "raw_transactions has no rows. Check the path in the catalog and that the export is complete."
-        )
-    columns = _read_roles(source, schema) | _read_attributes(source, schema)
-    values = {name: part.values if isinstance(part, Reading) else part for name, part in columns.items()}
-    ties = {f"tie_break_{i}": _read_tie_break(source[c]) for i, c in enumerate(schema.tie_break)}
-    events = pl.DataFrame({"source_row": pl.int_range(source.height, dtype=pl.Int64, eager=True), **values, **ties})
-    delay_us = round(schema.label.known_after_days * DAY_US) if schema.label else 0
-    known = pl.when(pl.col("label").is_not_null()).then(pl.col("event_time") + pl.duration(microseconds=delay_us))
-    events = events.with_columns(known.alias("label_time")).select(*event_columns(schema), *ties)
-    return _mark_problems(events, source, columns)
+    source = main_source(raw, schema.table, "raw_transactions")
+    lookups = prepare_lookups(raw, schema.joins, "raw_transactions")
+    columns = _check_columns(source, lookups, schema)
+    report: dict[str, Any] = {}
+
+    def batches() -> Iterator[pl.DataFrame]:
+        account, evidence = SourceAccount(), Evidence(schema)
+        readers = {name: IdReader(id_, key=f"ledger.schema.{name}") for name, id_ in _ids(schema).items()}
+        for batch in counted(read_ahead(source.batches(columns, account)), "read"):
+            yield _map_batch(batch, lookups, schema, readers, evidence)
+        evidence.conclude()
+        for reader in readers.values():
+            reader.conclude()
+        report.clear()
+        report.update(account.as_json())
+
+    return lazy_table(batches, pl.Schema(event_schema(schema))), report
 
 
-def map_profiles(raw: pl.DataFrame | pl.LazyFrame, schema: LedgerSchema) -> pl.DataFrame:
-    """One row per user: user_id and the declared attributes, sorted by user_id.
-
-    Args:
-        raw: the profile table; not read when the schema declares none.
-        schema: `profile_user_id` (null: this ledger has no profiles) and `profile_attributes`.
-
-    Returns:
-        user_id (text) and attributes: a category is text, "(missing)" where empty; a number is float64, null
-        where empty or unreadable, of which a warning counts the rows. Without profiles: user_id only, no rows.
-
-    Raises:
-        SourceError: a column is missing, a user has two profiles that differ, or not one value of an
-            attribute declared as number can be read.
-    """
-    if schema.profile_user_id is None:
-        return pl.DataFrame(schema={"user_id": pl.String})
-    declared = {f"profile_attributes.{a.name}": a.column for a in schema.profile_attributes}
-    source = _take_columns(raw, {"profile_user_id": schema.profile_user_id, **declared}, table="raw_profiles")
-    user_ids = read_ids(source[schema.profile_user_id], key="ledger.schema.profile_user_id")
-    values = {a.name: _read_profile_attribute(source[a.column], a) for a in schema.profile_attributes}
-    profiles = pl.DataFrame({"user_id": user_ids, **values})
-    nameless = profiles["user_id"].null_count()
-    if nameless:
-        logger.warning("raw_profiles: %d of %d rows have no user id and are left out", nameless, profiles.height)
-    profiles = profiles.filter(pl.col("user_id").is_not_null()).unique().sort("user_id")
-    twice = profiles.filter(pl.col("user_id").is_duplicated())["user_id"].unique()
-    if twice.len():
-        raise SourceError(
-            f"raw_profiles describes {twice.len()} users more than once, with different values. "
-            f"Keep one row per user (column '{schema.profile_user_id}', ledger.schema.profile_user_id)."
-        )
-    return profiles
+def event_schema(schema: LedgerSchema) -> dict[str, Any]:
+    """Columns and types of `events`."""
+    kinds = {"category": pl.String, "number": pl.Float64}
+    return {
+        "source_row": pl.Int64, "user_id": pl.String, "event_id": pl.String, "event_time": INSTANT,
+        "amount_cents": pl.Int64, **{a.name: kinds[a.kind] for a in schema.attributes}, "counterparty": pl.String,
+        "label": pl.Int8, "label_time": INSTANT,
+        **{name: pl.String for name in tie_columns(schema) if name.startswith("tie_break_")}, **_PROBLEM_SCHEMA,
+    }  # fmt: skip
 
 
 def event_columns(schema: LedgerSchema) -> list[str]:
     """Columns of `events` that hold data, in order; without tie-breaks and problem columns."""
-    names = [attribute.name for attribute in schema.attributes]
-    return [
-        "source_row",
-        "user_id",
-        "event_id",
-        "event_time",
-        "amount_cents",
-        *names,
-        "counterparty",
-        "label",
-        "label_time",
-    ]
+    return [name for name in event_schema(schema) if name not in _PROBLEM_SCHEMA and not name.startswith("tie_break_")]
+
+
+def tie_columns(schema: LedgerSchema) -> list[str]:
+    """The columns of `events` that order events at the same instant; one that is there already is not kept twice."""
+    own = {"event_id": schema.event_id, "counterparty": schema.counterparty}
+    kept = {id_.columns[0]: name for name, id_ in own.items() if id_ and id_ == IdColumn(columns=id_.columns[:1])}
+    return [kept.get(column, f"tie_break_{i}") for i, column in enumerate(schema.tie_break)]
 
 
 def role_sources(schema: LedgerSchema) -> dict[str, str | None]:
     """The source column of each role and attribute; null where this ledger has none."""
+    ids = {"user_id": schema.user_id, "event_id": schema.event_id, "counterparty": schema.counterparty}
     return {
-        "user_id": schema.user_id, "event_id": schema.event_id, "event_time": schema.event_time.column,
-        "amount_cents": schema.amount, "counterparty": schema.counterparty,
+        **{name: " + ".join(id_.columns) if id_ else None for name, id_ in ids.items()},
+        "event_time": " + ".join(schema.event_time.columns),
+        "amount_cents": schema.amount.column if schema.amount else None,
         "label": schema.label.column if schema.label else None,
         **{attribute.name: attribute.column for attribute in schema.attributes},
-    }  # fmt: skip
-
-
-def _event_columns(schema: LedgerSchema) -> dict[str, str]:
-    """Configuration key below ledger.schema → source column."""
-    keys: dict[str, str | None] = {
-        "user_id": schema.user_id, "event_id": schema.event_id, "event_time.column": schema.event_time.column,
-        "amount": schema.amount, "counterparty": schema.counterparty,
-        "label.column": schema.label.column if schema.label else None,
-        **{f"tie_break[{i}]": column for i, column in enumerate(schema.tie_break)},
-        **{f"attributes.{attribute.name}": attribute.column for attribute in schema.attributes},
-    }  # fmt: skip
-    return {key: column for key, column in keys.items() if column is not None}
-
-
-def _take_columns(raw: pl.DataFrame | pl.LazyFrame, wanted: dict[str, str], *, table: str) -> pl.DataFrame:
-    """The named columns only, so that what the ledger must not know (a forbidden column) never comes in."""
-    lazy = raw.lazy()
-    present = lazy.collect_schema().names()
-    lines = []
-    for key, column in wanted.items():
-        if column not in present:
-            close = closest(column, present)
-            hint = f", did you mean '{close}'?" if close else ""
-            lines.append(f"'{column}' (ledger.schema.{key}){hint}")
-    if lines:
-        raise SourceError(
-            f"{table} lacks {len(lines)} declared column{'s' if len(lines) > 1 else ''}: {'; '.join(lines)} "
-            f"It has: {', '.join(present) or 'no columns at all'}. Correct the key in this environment's "
-            "parameters_ledger.yml (base: parameters/ledger.yml), or the table in its catalog."
-        )
-    # One chunk per column: some Polars 2.1 expressions fail on a Series of several chunks.
-    return lazy.select(list(dict.fromkeys(wanted.values()))).collect().rechunk()
-
-
-def closest(column: str, present: list[str]) -> str | None:
-    """The name most like `column`, if any is."""
-    by_lower = {name.lower(): name for name in present}  # so that a difference of case is found first
-    found = difflib.get_close_matches(column.lower(), by_lower, n=1)
-    return by_lower[found[0]] if found else None
-
-
-def _read_roles(source: pl.DataFrame, schema: LedgerSchema) -> dict[str, Reading | pl.Series]:
-    rows = source.height
-    user_ids = read_ids(source[schema.user_id], key="ledger.schema.user_id")
-    event_ids = read_ids(source[schema.event_id], key="ledger.schema.event_id")
-    times = read_times(source[schema.event_time.column], schema.event_time)
-    _refuse_unreadable(source[schema.user_id], user_ids, "user_id", "a user id")
-    _refuse_unreadable(source[schema.event_time.column], times.values, "event_time.column", "a time")
-    columns: dict[str, Reading | pl.Series] = {
-        "user_id": user_ids,
-        "event_id": event_ids,
-        "event_time": times,
     }
+
+
+def _check_columns(source: Source, lookups: list[Lookup], schema: LedgerSchema) -> list[str]:
+    """The columns to read of the source itself, once every declared one is known to be there."""
+    present = source.column_names()
+    wanted = schema.event_keys() | ({"label.column": schema.label.column} if schema.label else {})
+    so_far = list(present)
+    for join, lookup in zip(schema.joins, lookups, strict=True):  # a join may use what the ones before it brought
+        present_columns(column_keys(f"joins[{join.table}].match", join.columns), so_far, table="raw_transactions")
+        so_far += lookup.columns
+    present_columns(wanted, so_far, table="raw_transactions")
+    if schema.header is not None and sorted(schema.header) != sorted(present):
+        added, removed = sorted(set(present) - set(schema.header)), sorted(set(schema.header) - set(present))
+        raise SourceError(
+            f"{source.name}: the header is not the declared one: added {added or 'nothing'}, removed "
+            f"{removed or 'nothing'}. If that is meant, change ledger.schema.header (null: only the columns that are "
+            "used must be there)."
+        )
+    return [column for column in dict.fromkeys(wanted.values()) if column in present]
+
+
+def _ids(schema: LedgerSchema) -> dict[str, IdColumn]:
+    ids = {"user_id": schema.user_id, "event_id": schema.event_id, "counterparty": schema.counterparty}
+    return {name: id_ for name, id_ in ids.items() if id_}
+
+
+def _map_batch(
+    batch: SourceBatch,
+    lookups: list[Lookup],
+    schema: LedgerSchema,
+    readers: Mapping[str, IdReader],
+    evidence: Evidence,
+) -> pl.DataFrame:
+    rows = batch.rows
+    for lookup in lookups:
+        rows = lookup.extend(rows)
+    ids = _read_ids(rows, schema, readers)
+    cells = ids | _take_roles(rows, schema)
+    readings = {name: Reading(values, no_problem(values)) for name, values in ids.items()}
+    readings |= _read_roles(rows, cells, schema)
+    evidence.add(cells, readings)
+    values = {name: reading.values.alias(name) for name, reading in readings.items()}
+    ties = {
+        name: text_of(rows[column]).alias(name)
+        for name, column in zip(tie_columns(schema), schema.tie_break, strict=True)
+        if name.startswith("tie_break_")
+    }
+    events = pl.DataFrame([rows["source_row"], *values.values(), *ties.values()])
+    delay_us = round(schema.label.known_after_days * DAY_US) if schema.label else 0
+    known = pl.when(pl.col("label").is_not_null()).then(pl.col("event_time") + pl.duration(microseconds=delay_us))
+    events = events.with_columns(known.alias("label_time"))
+    events = _mark_problems(events, cells, readings).select(list(event_schema(schema)))
+    if batch.rejects.is_empty():
+        return events
+    return pl.concat([events, batch.rejects], how="diagonal").sort("source_row").select(events.columns)
+
+
+def _read_ids(rows: pl.DataFrame, schema: LedgerSchema, readers: Mapping[str, IdReader]) -> dict[str, pl.Series]:
+    """The ids of each row; a role that this ledger does not have is empty, but for the row's number as event id."""
+
+    def parts(id_: IdColumn) -> list[pl.Series]:
+        missing = [*schema.missing, *id_.missing]
+        return [take_cells(rows, [column], separator="", missing=missing) for column in id_.columns]
+
+    ids = {name: readers[name].read(parts(id_)) for name, id_ in _ids(schema).items()}
+    if not schema.event_id:
+        ids["event_id"] = rows["source_row"].cast(pl.String)
+    if not schema.counterparty:
+        ids["counterparty"] = pl.repeat(None, rows.height, dtype=pl.String, eager=True)
+    return ids
+
+
+def _take_roles(rows: pl.DataFrame, schema: LedgerSchema) -> dict[str, pl.Series]:
+    """The raw cells of every other role that this ledger has."""
+
+    def take(columns: list[str]) -> pl.Series:
+        return take_cells(rows, columns, separator=TIME_SEPARATOR, missing=schema.missing)
+
+    cells = {"event_time": take(schema.event_time.columns)}
     if schema.amount:
-        columns["amount_cents"] = read_money(source[schema.amount])
-        _refuse_unreadable(source[schema.amount], columns["amount_cents"].values, "amount", "an amount")
-    else:
-        columns["amount_cents"] = pl.repeat(None, rows, dtype=pl.Int64, eager=True)
-    if schema.counterparty:
-        columns["counterparty"] = read_ids(source[schema.counterparty], key="ledger.schema.counterparty")
-    else:
-        columns["counterparty"] = pl.repeat(None, rows, dtype=pl.String, eager=True)
+        cells["amount_cents"] = take([schema.amount.column])
     if schema.label:
-        labels = columns["label"] = read_labels(source[schema.label.column], schema.label)
-        if labels.problem.null_count() < rows:
-            _refuse_unreadable(source[schema.label.column], labels.values, "label.column", "a label")
-    else:
-        columns["label"] = pl.repeat(None, rows, dtype=pl.Int8, eager=True)
-    return columns
+        cells["label"] = take([schema.label.column])
+    return cells | {a.name: take([a.column]) for a in schema.attributes}
 
 
-def _read_attributes(source: pl.DataFrame, schema: LedgerSchema) -> dict[str, Reading | pl.Series]:
-    columns: dict[str, Reading | pl.Series] = {}
+def _read_roles(rows: pl.DataFrame, cells: Mapping[str, pl.Series], schema: LedgerSchema) -> dict[str, Reading]:
+    readings = {}
+    time = schema.event_time
+    is_order = isinstance(time, OrderColumn)
+    readings["event_time"] = (read_order if is_order else read_times)(cells["event_time"], time)
+    if schema.amount:
+        column = cells["amount_cents"].alias(schema.amount.column)
+        readings["amount_cents"] = read_amounts(rows.with_columns(column), schema.amount)
     for attribute in schema.attributes:
-        column, key = source[attribute.column], f"attributes.{attribute.name}"
-        if attribute.kind == "category":
-            columns[attribute.name] = read_categories(column, key=f"ledger.schema.{key}")
-            continue
-        numbers = columns[attribute.name] = read_numbers(column)
-        if numbers.problem.null_count() < column.len():  # an attribute that is always empty is allowed
-            _refuse_unreadable(column, numbers.values, key, "a number")
-    return columns
+        key = f"ledger.schema.attributes.{attribute.name}"
+        readings[attribute.name] = read_attribute(cells[attribute.name], attribute, key=key)
+    if schema.label:
+        readings["label"] = read_labels(cells["label"], schema.label)
+    absent = {"amount_cents": pl.Int64, "label": pl.Int8}
+    for name in absent.keys() - readings.keys():
+        nothing = pl.repeat(None, rows.height, dtype=absent[name], eager=True)
+        readings[name] = Reading(nothing, no_problem(nothing))
+    return readings
 
 
-def _read_profile_attribute(column: pl.Series, attribute: Attribute) -> pl.Series:
-    key = f"profile_attributes.{attribute.name}"
-    if attribute.kind == "category":
-        return read_categories(column, key=f"ledger.schema.{key}").fill_null(MISSING_CATEGORY)
-    numbers = read_numbers(column)
-    unreadable = column.len() - numbers.problem.null_count()
-    if unreadable:  # an attribute that is always empty is allowed
-        _refuse_unreadable(column, numbers.values, key, "a number")
-        logger.warning(
-            "raw_profiles: %d of %d rows hold no number in column '%s' and count as unknown there",
-            unreadable, column.len(), column.name,
-        )  # fmt: skip
-    return numbers.values
+def _mark_problems(
+    events: pl.DataFrame, cells: Mapping[str, pl.Series], readings: Mapping[str, Reading]
+) -> pl.DataFrame:
+    """Add problem, problem_column, problem_value: of each row the first of ids, time, amount, attributes, label."""
+    in_order = sorted(readings, key="label".__eq__)
+    troubled = [name for name in in_order if readings[name].problem.null_count() < events.height]
+    nothing = pl.repeat(None, events.height, dtype=pl.String, eager=True)
+    columns = dict.fromkeys(_PROBLEM_SCHEMA, nothing)
+    if troubled:
+        described = pl.concat([_describe_problem(readings[name].problem, cells[name]) for name in troubled])
+        first = described.unique("at", keep="first", maintain_order=True)
+        columns = {name: nothing.clone().scatter(first["at"], first[name]) for name in _PROBLEM_SCHEMA}
+    return events.with_columns(**columns)
 
 
-def _read_tie_break(column: pl.Series) -> pl.Series:
-    """Int64 where every value is an integer, so that 9 comes before 10; text otherwise."""
-    if column.dtype.is_temporal():
-        return column.to_physical().cast(pl.Int64)
-    if column.dtype.is_float():
-        return column
-    text = column.cast(pl.String)
-    numbers = text.cast(pl.Int64, strict=False)
-    return numbers if numbers.null_count() == text.null_count() else text
-
-
-def _refuse_unreadable(column: pl.Series, values: pl.Series, key: str, noun: str) -> None:
-    """Stop when a column yields nothing at all: the wrong column is mapped, no single row is to blame."""
-    if values.null_count() < values.len():
-        return
-    samples = mask_values(read_text(column).drop_nulls().head(_SHOWN_ROWS)).to_list()
-    shown = f"for example {samples}" if samples else "all cells are empty"
-    raise SourceError(
-        f"not one of {column.len()} rows has {noun} in column '{column.name}' "
-        f"(type {column.dtype}; {shown}). "
-        f"Probably ledger.schema.{key} names the wrong column, or its format is another one."
-    )
-
-
-def _mark_problems(events: pl.DataFrame, source: pl.DataFrame, columns: dict[str, Reading | pl.Series]) -> pl.DataFrame:
-    """Add problem, problem_column and problem_value: of each row the first in the order of `Reason`."""
-    in_order = sorted(columns, key="label".__eq__)  # time, amount, attributes, then the label
-    readings = [part for name in in_order if isinstance(part := columns[name], Reading)]
-    troubled = [reading for reading in readings if reading.problem.null_count() < events.height]
-    parts = [_describe_problem(reading, source[reading.values.name]) for reading in troubled]
-    nothing = pl.lit(None, dtype=pl.String)
-    names = ("problem", "problem_column", "problem_value")
-    return events.with_columns(
-        pl.coalesce([part[name] for part in parts]).alias(name) if parts else nothing.alias(name) for name in names
-    )
-
-
-def _describe_problem(reading: Reading, column: pl.Series) -> pl.DataFrame:
-    return pl.DataFrame({"problem": reading.problem, "value": column}).select(
-        "problem",
-        problem_column=pl.when(pl.col("problem").is_not_null()).then(pl.lit(column.name)),
-        problem_value=pl.when(pl.col("problem").is_not_null()).then(mask_values(column)),
-    )
+def _describe_problem(problem: pl.Series, cells: pl.Series) -> pl.DataFrame:
+    """The rows that have a problem (`at`), few as a rule: only their values are masked."""
+    at = problem.is_not_null().arg_true()
+    return pl.DataFrame({
+        "at": at,
+        "problem": problem[at],
+        "problem_column": pl.repeat(cells.name, at.len(), dtype=pl.String, eager=True),
+        "problem_value": mask_values(cells[at]),
+    })  # fmt: skip

@@ -1,8 +1,8 @@
-"""raw_transactions, raw_profiles → events, profiles."""
+"""raw_transactions, raw_profiles, raw_user_labels → events, source_account, profiles, user_labels."""
 
 from kedro.pipeline import Node, Pipeline
 
-from panther_pipeline.pipelines.ingest.nodes import map_profiles, map_transactions
+from panther_pipeline.pipelines.ingest.nodes import map_profiles, map_transactions, map_user_labels
 
 
 def create_pipeline(**kwargs: object) -> Pipeline:
@@ -11,7 +11,7 @@ def create_pipeline(**kwargs: object) -> Pipeline:
         Node(
             map_transactions,
             inputs=["raw_transactions", "params:ledger.schema"],
-            outputs="events",
+            outputs=["events", "source_account"],
             name="map_transactions",
         ),
         Node(
@@ -19,5 +19,11 @@ def create_pipeline(**kwargs: object) -> Pipeline:
             inputs=["raw_profiles", "params:ledger.schema"],
             outputs="profiles",
             name="map_profiles",
+        ),
+        Node(
+            map_user_labels,
+            inputs=["raw_user_labels", "params:ledger.schema"],
+            outputs="user_labels",
+            name="map_user_labels",
         ),
     ])  # fmt: skip

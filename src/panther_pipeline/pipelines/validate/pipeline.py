@@ -2,23 +2,35 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from panther_pipeline.pipelines.validate.nodes import accept_events, check_expectations, quarantine_events
+from panther_pipeline.pipelines.validate.nodes import (
+    accept_events,
+    check_expectations,
+    find_faults,
+    quarantine_events,
+)
 
 
 def create_pipeline(**kwargs: object) -> Pipeline:
     """Events → accepted and quarantined, a report, and a gate."""
     return Pipeline([
         Node(
-            quarantine_events,
+            find_faults,
             inputs=["events", "params:ledger.schema", "params:validation.rules"],
-            outputs=["accepted_events", "quarantined_events"],
+            outputs="event_faults",
+            name="find_faults",
+        ),
+        Node(
+            quarantine_events,
+            inputs=["events", "event_faults", "raw_transactions", "source_account", "params:ledger.schema"],
+            outputs="quarantined_events",
             name="quarantine_events",
         ),
         Node(
             check_expectations,
             inputs=[
-                "accepted_events",
-                "quarantined_events",
+                "events",
+                "event_faults",
+                "source_account",
                 "params:ledger.schema",
                 "params:validation.expectations",
             ],
@@ -27,7 +39,13 @@ def create_pipeline(**kwargs: object) -> Pipeline:
         ),
         Node(
             accept_events,
-            inputs=["accepted_events", "validation_report", "params:validation.gate"],
+            inputs=[
+                "events",
+                "event_faults",
+                "validation_report",
+                "params:validation.gate",
+                "params:ledger.schema",
+            ],
             outputs="valid_events",
             name="accept_events",
         ),
