@@ -37,13 +37,28 @@ def sequences() -> TokenSequences:
     return random_sequences()
 
 
-@pytest.fixture
-def backbone() -> Backbone:
+def make_backbone(tokenizer_kind: str = "structured") -> Backbone:
     torch.set_num_threads(1)
     config = ModelConfig(dim=16, num_layers=2, num_heads=2, max_events=16, num_prototypes=4, dropout=0.0)
-    model = Backbone(
-        config, vocab_size=VOCAB_SIZE, attribute_sizes=[4, 4], profile_sizes=[3], tokenizer_digest="t", seed=1
-    )
+    return Backbone(
+        config, vocab_size=VOCAB_SIZE, attribute_sizes=[4, 4], profile_sizes=[3], tokenizer_digest="t",
+        tokenizer_kind=tokenizer_kind, seed=1,
+    ).eval()  # fmt: skip
+
+
+@pytest.fixture
+def backbone() -> Backbone:
+    model = make_backbone()
     # Larger token vectors than at the start of training, so that expectations differ between events.
     torch.nn.init.normal_(model.embedding.token.weight, generator=torch.Generator().manual_seed(0))
-    return model.eval()
+    return model
+
+
+@pytest.fixture
+def factored() -> Backbone:
+    model = make_backbone("factored")
+    generator = torch.Generator().manual_seed(0)
+    for module in (model.tuple_head, model.embedding.attributes):
+        for parameter in module.parameters():
+            torch.nn.init.normal_(parameter, std=0.5, generator=generator)
+    return model

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 from panther_pipeline.cache.embed import (
     EventEmbeddingConfig,
@@ -13,6 +14,8 @@ from panther_pipeline.cache.embed import (
     measure_surprises,
     standardise_by_past,
 )
+from panther_pipeline.cache.states import iter_state_chunks
+from panther_pipeline.cache.tuples import event_vectors, expected_vectors
 from panther_pipeline.errors import ArtifactError
 
 from .conftest import VOCAB_SIZE
@@ -54,8 +57,10 @@ def test_standardised_value_uses_past_only():
     np.testing.assert_allclose(z, [0, 0, 0, expected_last, 0, 0], rtol=1e-6)
 
 
+@pytest.mark.parametrize("kind", ["backbone", "factored"])
 @pytest.mark.parametrize("refresh", ["each_event", "daily"])
-def test_embedding_ignores_the_event_and_all_after_it(backbone, sequences, refresh):
+def test_embedding_ignores_the_event_and_all_after_it(kind, sequences, refresh, request):
+    backbone = request.getfixturevalue(kind)
     row = int(sequences.offsets_U1[5]) + 25
     tokens, attributes = sequences.token_ids_N.copy(), sequences.attribute_ids_NF.copy()
     tokens[row:], attributes[row:] = 2, 3
@@ -76,6 +81,19 @@ def test_surprise_is_minus_log_probability(backbone, sequences):
     surprises = measure_surprises(backbone, sequences, COUNTS, config())["surprise"].to_numpy()
     assert (surprises > 0).all()
     assert np.isfinite(surprises).all()
+
+
+def test_surprise_of_a_factored_backbone_is_that_of_the_whole_tuple(factored, sequences):
+    table = measure_surprises(factored, sequences, COUNTS, config())
+    rows = np.array([3, 30])
+    for state_rows, h_mD in iter_state_chunks(factored, sequences, rows - 1):
+        ids = torch.from_numpy(sequences.attribute_ids_NF[state_rows + 1].astype(np.int64))
+        with torch.no_grad():
+            expected = -factored.tuple_head.log_prob(h_mD, ids)
+            cosine = torch.cosine_similarity(expected_vectors(factored, h_mD), event_vectors(factored, ids), dim=-1)
+        np.testing.assert_allclose(table["surprise"].to_numpy()[state_rows + 1], expected, atol=1e-5)
+        np.testing.assert_allclose(table["cosine"].to_numpy()[state_rows + 1], cosine, atol=1e-5)
+    assert table["surprise"].is_finite().all()
 
 
 def test_event_without_history_has_zero_embedding(backbone, sequences):

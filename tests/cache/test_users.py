@@ -1,11 +1,14 @@
 """The cache of all users: as of an instant, saved and read back bit for bit."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import torch
 
 from panther_pipeline.cache.embed import EventEmbeddingConfig, UserEmbeddingConfig, measure_surprises
 from panther_pipeline.cache.store import OnlineStore
-from panther_pipeline.cache.users import embed_users
+from panther_pipeline.cache.users import embed_users, tabulate_token_embeddings
 from panther_pipeline.errors import ArtifactError
 
 from .conftest import VOCAB_SIZE
@@ -49,6 +52,46 @@ def test_next_transactions_are_sorted_probabilities(cache):
     assert (probs.sum(axis=1) <= 1).all()
     assert table["token_id"].min() >= 2, "[PAD] and [UNK] are no transactions"
     assert table["token"][0] == f"token-{table['token_id'][0]}"
+
+
+class TupleNames(Names):
+    """Of a factored backbone also this is read; tuples fall to token ids at random."""
+
+    vocabulary = SimpleNamespace(patterns_VF=np.stack([np.arange(VOCAB_SIZE) % 4, np.arange(VOCAB_SIZE) // 4 % 4], 1))
+
+    @staticmethod
+    def encode_attribute_tuples(ids):
+        return (ids[:, 0] * 4 + ids[:, 1]).astype(np.int32)
+
+    @staticmethod
+    def name_tuples(ids):
+        return [f"{a}|{b}" for a, b in ids.tolist()]
+
+
+def test_next_transactions_of_a_factored_backbone_are_its_likeliest_tuples(factored, sequences):
+    config = UserEmbeddingConfig(as_of=None, num_recent_events=6, num_next_transactions=4, batch_size=2)
+    surprises = measure_surprises(factored, sequences, COUNTS, EVENTS)
+    cache = embed_users(factored, sequences, surprises, TupleNames, config)
+    table = cache.next_transactions
+    assert len(table) == 4 * len(cache.user_embeddings)
+    assert (np.diff(table["prob"].to_numpy().reshape(-1, 4), axis=1) <= 0).all()
+    for row in table.rows(named=True):
+        a, b = map(int, row["token"].split("|"))
+        assert row["token_id"] == a * 4 + b
+        h_D = torch.from_numpy(cache.online_store.get(row["user_id"]).embedding_D)
+        with torch.no_grad():
+            prob = factored.tuple_head.log_prob(h_D[None], torch.tensor([[a, b]])).exp().item()
+        assert row["prob"] == pytest.approx(prob, abs=1e-5)
+    assert cache.online_store.arrays["next_behaviour_UD"].any(axis=1).all()
+
+
+def test_token_embeddings_of_a_factored_backbone_are_those_of_their_attributes(factored):
+    table = tabulate_token_embeddings(factored, TupleNames)
+    assert table["token"].to_list() == list(Names.names)
+    vectors = table["embedding"].to_numpy()
+    assert (vectors[0] == 0).all()
+    np.testing.assert_array_equal(vectors[5], vectors[21])
+    np.testing.assert_allclose(vectors[1] + vectors[4], vectors[5], atol=1e-6)
 
 
 def test_as_of_instant_hides_later_events(backbone, sequences):

@@ -15,8 +15,9 @@ from panther_pipeline.tokenizer import FieldConfig, Tokenizer, VocabularyConfig,
 
 BOOTSTRAP = BootstrapConfig(num_resamples=200, seed=0)
 SPLITS = SplitConfig(
-    train_end="2024-05-01", valid_end="2024-05-15", test_end=None, embargo_days=0.0, held_out_user_share=0.0
-)
+    protocol="time", train_end="2024-05-01", valid_end="2024-05-15", test_end=None,
+    embargo_days=0.0, held_out_user_share=0.0
+)  # fmt: skip
 
 
 def vocabulary(*extra: FieldConfig) -> VocabularyConfig:
@@ -83,6 +84,15 @@ def test_no_baseline_beats_the_oracle_and_its_share_is_the_ratio(ledger, valid_e
         assert share["low"] <= share["value"] <= share["high"] < 1.0
         shares[name] = share["value"]
     assert shares["personal_frequency"] > shares["popularity"]
+
+
+def test_oracle_without_a_model_that_ranks_tokens_is_the_ceiling_alone(ledger, valid_events, tokenizer, sequences):
+    rows = select_targets(sequences, RankingConfig(max_users=None, seed=0, batch_size=1))
+    ranks = as_ranks(sequences, rows, np.ones(len(rows), np.int64))
+    both = measure_oracle(ledger.oracle, ledger.truth, valid_events, tokenizer, ranks, BOOTSTRAP)
+    baseline = ranks.with_columns(model=pl.lit("markov"))
+    alone = measure_oracle(ledger.oracle, ledger.truth, valid_events, tokenizer, baseline, BOOTSTRAP)
+    assert alone == both[:1]
 
 
 def test_oracle_is_right_as_often_as_it_says(ledger, valid_events, tokenizer, sequences):

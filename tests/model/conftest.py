@@ -37,7 +37,7 @@ def one_thread():
 
 @pytest.fixture
 def make_backbone():
-    def make(seed=0, profiles=True, **variant) -> Backbone:
+    def make(seed=0, profiles=True, tokenizer_kind="structured", **variant) -> Backbone:
         config = {
             "dim": 16,
             "num_heads": 2,
@@ -51,11 +51,12 @@ def make_backbone():
             vocab_size=VOCAB_SIZE,
             attribute_sizes=[5] * NUM_ATTRIBUTES,
             profile_sizes=[4] * NUM_PROFILES if profiles else [],
+            tokenizer_kind=tokenizer_kind,
             seed=seed,
         )
         # Embeddings start small; at full size a leak or a missing term cannot hide in rounding.
         for name, parameter in backbone.named_parameters():
-            if "token.weight" in name:
+            if "token.weight" in name or "tuple_head" in name or (backbone.tuple_head and "attributes" in name):
                 torch.nn.init.normal_(parameter, generator=torch.Generator().manual_seed(seed))
         return backbone.eval()
 

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from panther_pipeline.errors import ArtifactError, ConfigurationError
 from panther_pipeline.model.backbone import Backbone
 from panther_pipeline.publish import publish_folder
+from panther_pipeline.training.losses import next_tuple_loss
 
 
 @torch.no_grad()
@@ -157,6 +158,64 @@ def test_saved_backbone_loads_equal(make_backbone, make_batch, tmp_path):
     assert torch.equal(states(loaded, batch), states(backbone, batch))
 
 
+# -- a factored backbone
+
+
+def tuple_losses(backbone, batch):
+    """-log p of every next tuple, (B, T - 1)."""
+    h_ND = states(backbone, batch)[:, :-1].flatten(0, 1)
+    with torch.no_grad():
+        log_prob_N = backbone.tuple_head.log_prob(h_ND, batch.attribute_ids_BTF[:, 1:].flatten(0, 1))
+    return -log_prob_N.unflatten(0, (len(batch.lengths_B), -1))
+
+
+def test_factored_loss_ignores_every_later_event_bitwise(variant, make_backbone, make_batch):
+    backbone, batch = make_backbone(tokenizer_kind="factored", **variant), make_batch()
+    before, after = tuple_losses(backbone, batch), tuple_losses(backbone, with_other_future(batch, 8))
+    assert torch.equal(before[:, :8], after[:, :8])
+    assert not torch.allclose(before[:, 8:], after[:, 8:])
+
+
+def test_factored_gradient_reaches_every_parameter(variant, make_backbone, make_batch):
+    backbone, batch = (
+        make_backbone(tokenizer_kind="factored", **variant),
+        make_batch(num_events=32, num_windows=8),
+    )
+    h_ND = backbone(batch)[:, :-1].flatten(0, 1)
+    next_tuple_loss(h_ND, batch.attribute_ids_BTF[:, 1:].flatten(0, 1), backbone.tuple_head).backward()
+    without = [name for name, p in backbone.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert without == []
+
+
+def test_factored_backbone_reads_attributes_and_no_token(make_backbone, make_batch):
+    backbone, batch = make_backbone(tokenizer_kind="factored"), make_batch()
+    assert torch.equal(
+        states(backbone, batch), states(backbone, replace(batch, token_ids_BT=1 + batch.token_ids_BT % 19))
+    )
+    other = replace(batch, attribute_ids_BTF=1 + batch.attribute_ids_BTF % 4)
+    assert not torch.allclose(states(backbone, batch), states(backbone, other))
+    assert not any("token" in name for name in backbone.state_dict())
+
+
+def test_factored_backbone_refuses_to_score_tokens(make_backbone):
+    with pytest.raises(ConfigurationError, match=r"tokenizer\.vocabulary\.kind: structured"):
+        make_backbone(tokenizer_kind="factored").next_token_logits(torch.zeros(1, 16))
+
+
+def test_saved_factored_backbone_loads_equal(make_backbone, make_batch, tmp_path):
+    backbone, batch = make_backbone(tokenizer_kind="factored"), make_batch()
+    backbone.save(tmp_path)
+    loaded = Backbone.load(tmp_path)
+    assert (loaded.tokenizer_kind, loaded.digest) == ("factored", backbone.digest)
+    assert torch.equal(tuple_losses(loaded, batch), tuple_losses(backbone, batch))
+
+
+def test_description_of_a_structured_backbone_names_no_kind(make_backbone, tmp_path):
+    # Digests and files from before there were two kinds stay valid.
+    make_backbone().save(tmp_path)
+    assert "tokenizer_kind" not in json.loads(next(tmp_path.rglob("config.json")).read_text())
+
+
 def tamper(folder, change):
     """Publish the backbone again after `change(tensors, description)`, so that the digests agree."""
     generation = next(p for p in folder.iterdir() if p.is_dir())
@@ -177,6 +236,7 @@ CHANGES = {
     "holds other weights": lambda tensors, _: tensors.pop("norm.bias"),
     "the description says": lambda _, description: description.update(vocab_size=10**12),
     "unknown key 'layers'": lambda _, description: description["model"].update(layers=3),
+    "is not one of": lambda _, description: description.update(tokenizer_kind="joint"),
     "unexpected keyword": lambda _, description: description.update(code="import os"),
 }
 

@@ -3,6 +3,7 @@
 import inspect
 import json
 import runpy
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +13,6 @@ import plotly.graph_objects as go
 import polars as pl
 import pytest
 import torch
-from kedro.config import OmegaConfigLoader
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 
@@ -23,7 +23,9 @@ from panther_pipeline.model.config import ModelConfig
 from panther_pipeline.pipelines.evaluate import create_pipeline
 from panther_pipeline.report.model_card import CardConfig
 from panther_pipeline.report.prototypes import PrototypeConfig
-from panther_pipeline.settings import CONFIG_LOADER_ARGS
+from panther_pipeline.tokenizer import FieldConfig, VocabularyConfig
+from panther_pipeline.tokenizer.counting import TupleCounter
+from panther_pipeline.tokenizer.vocabulary import Vocabulary, fit_vocabulary
 
 BLOCKS = {
     "ranking": RankingConfig,
@@ -49,15 +51,32 @@ class KeptDataset(MemoryDataset):
 @pytest.fixture(scope="module")
 def sequences():
     path = Path(__file__).parents[1] / "fixtures" / "histories.py"
-    return runpy.run_path(str(path))["random_sequences"]()
+    drawn = runpy.run_path(str(path))["random_sequences"]()
+    vocabulary = fit_tokens(drawn)
+    return replace(drawn, token_ids_N=vocabulary.encode(drawn.attribute_ids_NF), vocab_size=vocabulary.size)
 
 
-def make_backbone(sequences, **changes) -> Backbone:
+def fit_tokens(sequences) -> Vocabulary:
+    config = VocabularyConfig(
+        fields=[FieldConfig(name="x", source="amount", kind="quantile", num_bins=2)], zone="UTC", max_tokens=None,
+        coverage_target=None, min_count=40, max_dropped=1, profile_max_categories=2, profile_num_bins=2,
+    )  # fmt: skip
+    ranks = [np.arange(size) for size in sequences.attribute_sizes]
+    return fit_vocabulary(TupleCounter.of(sequences.attribute_ids_NF, sequences.attribute_sizes), ranks, [1, 0], config)
+
+
+def make_backbone(sequences, tokenizer_kind="structured", **changes) -> Backbone:
     config = ModelConfig(
         **{"dim": 16, "num_layers": 1, "num_heads": 2, "max_events": 16, "num_prototypes": 4, **changes}
     )
     sizes = {"attribute_sizes": sequences.attribute_sizes, "profile_sizes": sequences.profile_sizes}
-    return Backbone(config, vocab_size=sequences.vocab_size, **sizes, tokenizer_digest="tokenizer").eval()
+    return Backbone(
+        config,
+        vocab_size=sequences.vocab_size,
+        **sizes,
+        tokenizer_digest="tokenizer",
+        tokenizer_kind=tokenizer_kind,
+    ).eval()
 
 
 def fraud_scores(num: int = 200) -> pl.DataFrame:
@@ -87,7 +106,12 @@ def run_evaluate(sequences, **changes) -> dict:
     inputs = {
         "backbone": make_backbone(sequences),
         "token_sequences": sequences,
-        "tokenizer": SimpleNamespace(names=[f"token {i}" for i in range(sequences.vocab_size)], fields=[]),
+        "tokenizer": SimpleNamespace(
+            names=[f"token {i}" for i in range(sequences.vocab_size)],
+            fields=[],
+            digest="tokenizer",
+            vocabulary=fit_tokens(sequences),
+        ),
         "valid_events": pl.DataFrame({"event_id": [f"e{i}" for i in range(sequences.num_events)]}),
         "ledger_oracle": pl.DataFrame(),
         "ledger_truth": pl.DataFrame(),
@@ -138,6 +162,7 @@ def test_evaluate_measures_every_model_of_both_tasks(outputs):
         "personal_frequency",
         "markov",
         "panther",
+        "panther_structured",
     }
     assert models["fraud"] == {"trees_features", "trees_embeddings", "trees_both", "panther_head"}
     keys = [tuple(r[key] for key in ("task", "model", "metric", "split")) for r in metrics]
@@ -179,18 +204,24 @@ def test_evaluate_runs_for_a_ledger_without_labels_and_a_backbone_without_protot
     assert "Not measured" in outputs["model_card"]
 
 
+def test_evaluate_of_a_factored_backbone_measures_combinations_and_no_tokens(sequences):
+    outputs = run_evaluate(sequences, backbone=make_backbone(sequences, "factored"))
+    ours = {(r["model"], r["metric"]) for r in outputs["metrics"] if r["model"].startswith("panther_factored")}
+    assert ours == {("panther_factored", m) for m in ("bits_per_transaction", "tuple_hr@1", "tuple_hr@10")}
+    assert not any(record["model"] == "panther" for record in outputs["metrics"])
+    assert "panther_factored" in outputs["model_card"]
+    assert len(outputs["prototype_weights"])
+
+
 def test_nodes_are_named_after_their_functions_and_document_themselves():
     for node in create_pipeline().nodes:
         assert node.name == node.func.__name__
         assert inspect.getdoc(node.func)
 
 
-def test_parameters_of_every_environment_build(project_root):
-    environments = [p.name for p in (project_root / "conf").iterdir() if p.is_dir() and p.name != "local"]
-    assert "base" in environments
+def test_parameters_of_every_environment_build(environments, load_config):
     for env in environments:
-        loader = OmegaConfigLoader(str(project_root / "conf"), env=env, **CONFIG_LOADER_ARGS)
-        block = loader["parameters"]["evaluation"]
+        block = load_config(env)["parameters"]["evaluation"]
         assert set(block) == {*BLOCKS, "user_map"}
         for name, config in BLOCKS.items():
             assert set(block[name]) == set(config.model_fields)

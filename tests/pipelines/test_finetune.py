@@ -6,7 +6,6 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from kedro.config import OmegaConfigLoader
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 
@@ -16,17 +15,17 @@ from panther_pipeline.pipelines.finetune import create_pipeline
 from panther_pipeline.scoring.fit import HeadConfig
 from panther_pipeline.scoring.task import FraudTaskConfig
 from panther_pipeline.scoring.trees import TreeConfig
-from panther_pipeline.settings import CONFIG_LOADER_ARGS
 
 OUTPUTS = {"event_features", "fraud_head", "fraud_scores"}
 BLOCKS = {"features": FeatureConfig, "task": FraudTaskConfig, "head": HeadConfig, "trees": TreeConfig}
 SPLITS = SplitConfig(
-    train_end="2024-01-16", valid_end="2024-01-24", test_end=None, embargo_days=0.0, held_out_user_share=0.0
-)
+    protocol="time", train_end="2024-01-16", valid_end="2024-01-24", test_end=None,
+    embargo_days=0.0, held_out_user_share=0.0
+)  # fmt: skip
 
 
-def read_blocks(project_root, env: str) -> dict:
-    parameters = OmegaConfigLoader(str(project_root / "conf"), env=env, **CONFIG_LOADER_ARGS)["parameters"]
+def read_blocks(load_config, env: str = "base") -> dict:
+    parameters = load_config(env)["parameters"]
     return {name: block(**parameters["finetuning"][name]) for name, block in BLOCKS.items()}
 
 
@@ -50,9 +49,9 @@ def valid_events() -> pl.DataFrame:
     ).sort("user_id", "event_time")
 
 
-def run_pipeline(project_root, valid_events: pl.DataFrame) -> DataCatalog:
+def run_pipeline(load_config, valid_events: pl.DataFrame) -> DataCatalog:
     torch.set_num_threads(1)
-    blocks = read_blocks(project_root, "base")
+    blocks = read_blocks(load_config)
     blocks["head"] = blocks["head"].model_copy(update={"seeds": [0], "max_epochs": 2})
     blocks["trees"] = blocks["trees"].model_copy(update={"seeds": [0], "num_rounds": 10})
     count = valid_events.height
@@ -78,28 +77,28 @@ def run_pipeline(project_root, valid_events: pl.DataFrame) -> DataCatalog:
     return catalog
 
 
-def test_finetune_makes_all_its_outputs(project_root, valid_events):
+def test_finetune_makes_all_its_outputs(load_config, valid_events):
     assert create_pipeline().all_outputs() >= OUTPUTS
-    catalog = run_pipeline(project_root, valid_events)
+    catalog = run_pipeline(load_config, valid_events)
     scores = catalog.load("fraud_scores")
     assert set(scores["model"]) == {"trees_features", "trees_embeddings", "trees_both", "panther_head"}
     assert scores["score"].is_between(0, 1).all()
     assert catalog.load("fraud_head").is_trained
 
 
-def test_finetune_ends_well_on_a_ledger_without_labels(project_root, valid_events):
+def test_finetune_ends_well_on_a_ledger_without_labels(load_config, valid_events):
     bare = valid_events.with_columns(label=pl.lit(None, pl.Int8), label_time=pl.lit(None, pl.Datetime("us", "UTC")))
-    catalog = run_pipeline(project_root, bare)
+    catalog = run_pipeline(load_config, bare)
     assert catalog.load("fraud_scores").is_empty()
     assert not catalog.load("fraud_head").is_trained
 
 
-@pytest.mark.parametrize("env", ["base", "handbook"])
-def test_shipped_finetuning_parameters_are_valid(project_root, env):
-    assert read_blocks(project_root, env)
+def test_shipped_finetuning_parameters_are_valid(environments, load_config):
+    for env in environments:
+        assert read_blocks(load_config, env)
 
 
-def test_handbook_follows_the_published_protocol(project_root):
-    task = read_blocks(project_root, "handbook")["task"]
+def test_handbook_follows_the_published_protocol(load_config):
+    task = read_blocks(load_config, "handbook")["task"]
     assert task.fit_start == "2018-07-25"
     assert task.exclude_known_compromised_users

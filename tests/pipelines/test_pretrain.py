@@ -2,18 +2,17 @@
 
 import runpy
 from pathlib import Path
+from types import SimpleNamespace
 
 import plotly.graph_objects as go
 import pytest
 import torch
-from kedro.config import OmegaConfigLoader
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 
 from panther_pipeline.model.config import ModelConfig
 from panther_pipeline.pipelines.pretrain import create_pipeline
 from panther_pipeline.report.training_plot import plot_training_curves
-from panther_pipeline.settings import CONFIG_LOADER_ARGS
 from panther_pipeline.training.checkpoint import CheckpointFolder
 from panther_pipeline.training.config import TrainingConfig
 from panther_pipeline.training.pretraining import pretrain
@@ -25,26 +24,34 @@ def sequences():
     return runpy.run_path(str(path))["random_sequences"]()
 
 
+@pytest.fixture(params=["structured", "factored"])
+def kind(request):
+    return request.param
+
+
 @pytest.fixture
-def run_pretrain(sequences, tmp_path):
+def run_pretrain(sequences, kind, tmp_path):
     torch.set_num_threads(1)
     model = ModelConfig(dim=16, num_layers=1, num_heads=2, max_events=16, num_prototypes=4)
     training = TrainingConfig(max_steps=4, warmup_steps=1, log_every=2, eval_every=2, batch_size=8, num_threads=1)
     catalog = DataCatalog(
         {
             "token_sequences": MemoryDataset(sequences, copy_mode="assign"),
+            "tokenizer": MemoryDataset(SimpleNamespace(kind=kind), copy_mode="assign"),
             "pretraining_checkpoints": MemoryDataset(CheckpointFolder(tmp_path), copy_mode="assign"),
             "params:pretraining.model": MemoryDataset(model),
             "params:pretraining.training": MemoryDataset(training),
         }
     )
     outputs = SequentialRunner().run(create_pipeline(), catalog)
-    return {name: dataset.load() for name, dataset in outputs.items()}, pretrain(sequences, model, training)
+    expected = pretrain(sequences, model, training, tokenizer_kind=kind)
+    return {name: dataset.load() for name, dataset in outputs.items()}, expected
 
 
-def test_pretrain_gives_the_librarys_backbone_and_curves(run_pretrain, sequences):
+def test_pretrain_gives_the_librarys_backbone_and_curves(run_pretrain, sequences, kind):
     outputs, (backbone, _) = run_pretrain
     assert outputs["backbone"].digest == backbone.digest
+    assert outputs["backbone"].tokenizer_kind == kind
     assert outputs["backbone"].tokenizer_digest == sequences.tokenizer_digest
     assert not outputs["backbone"].training
 
@@ -64,18 +71,14 @@ def test_training_plot_of_no_curves_is_empty(run_pretrain):
     assert len(plot_training_curves(curves.clear()).data) == 0
 
 
-def test_parameters_of_every_environment_build(project_root):
-    environments = [p.name for p in (project_root / "conf").iterdir() if p.is_dir() and p.name != "local"]
-    assert "base" in environments
+def test_parameters_of_every_environment_build(environments, load_config):
     for env in environments:
-        loader = OmegaConfigLoader(str(project_root / "conf"), env=env, **CONFIG_LOADER_ARGS)
-        block = loader["parameters"]["pretraining"]
+        block = load_config(env)["parameters"]["pretraining"]
         ModelConfig(**block["model"])
         TrainingConfig(**block["training"])
 
 
-def test_base_parameters_name_every_field(project_root):
-    loader = OmegaConfigLoader(str(project_root / "conf"), env="base", **CONFIG_LOADER_ARGS)
-    block = loader["parameters"]["pretraining"]
+def test_base_parameters_name_every_field(load_config):
+    block = load_config()["parameters"]["pretraining"]
     assert set(block["model"]) == set(ModelConfig.model_fields)
     assert set(block["training"]) == set(TrainingConfig.model_fields)

@@ -14,7 +14,7 @@ from panther_pipeline.pipelines.tokenize import create_pipeline
 from panther_pipeline.tokenizer import VocabularyConfig
 
 OUTPUTS = {"tokenizer", "token_sequences", "vocabulary", "coverage_report", "coverage_plot"}
-PARAMETER_FILES = ["base/parameters/tokenizer.yml", "handbook/parameters_tokenizer.yml"]
+PARAMETER_FILES = ["base/parameters/tokenizer.yml", "handbook/parameters_ledger.yml"]
 
 
 class KeptDataset(MemoryDataset):
@@ -47,6 +47,7 @@ def valid_events() -> pl.DataFrame:
 @pytest.mark.parametrize("file", PARAMETER_FILES)
 def test_tokenize_makes_all_its_outputs(project_root, valid_events, file):
     splits = SplitConfig(
+        protocol="time",
         train_end="2024-08-01",
         valid_end="2024-09-01",
         test_end=None,
@@ -54,7 +55,7 @@ def test_tokenize_makes_all_its_outputs(project_root, valid_events, file):
         held_out_user_share=0.0,
     )
     inputs = {
-        "valid_events": valid_events,
+        "valid_events": valid_events.lazy(),
         "profiles": pl.DataFrame(),
         "params:tokenizer.vocabulary": read_config(project_root, file),
         "params:ledger.splits": splits,

@@ -39,6 +39,10 @@ def make_content(**changes) -> CardContent:
             record("next_transaction", "oracle", "hr@1", 0.5),
             record("next_transaction", "panther", "share_of_oracle", 0.625),
             record("next_transaction", "panther", "hr@1", 0.25, split="test_cold"),
+            record("next_transaction", "popularity", "bits_per_transaction", 5.25),
+            record("next_transaction", "popularity", "tuple_hr@1", 0.04),
+            record("next_transaction", "panther_structured", "bits_per_transaction", 3.75),
+            record("next_transaction", "panther_structured", "tuple_hr@1", 0.29),
             record("fraud", "panther_head", "average_precision", 0.4321),
             record("fraud", "panther_head", "average_precision_difference_vs_trees_both", 0.005),
         ],
@@ -114,6 +118,26 @@ def test_card_shows_numbers_with_intervals_and_the_share_of_the_possible(card):
     assert "Users without training events" in text
 
 
+def test_card_shows_bits_of_whole_combinations_and_the_lowest_as_best(card):
+    text = text_of(card)
+    assert "model bits_per_transaction tuple_hr@1 tuple_hr@10" in text
+    assert "panther_structured 3.7500 3.7400 – 3.7600 0.2900 0.2800 – 0.3000 –" in text
+    best = re.findall(r'<td class="n best">([\d.]+)<', card)
+    assert "3.7500" in best
+    assert "5.2500" not in best
+
+
+def test_card_of_a_factored_model_has_it_among_combinations_only():
+    metrics = [
+        {**r, "model": "panther_factored"} if r["model"] == "panther_structured" else r
+        for r in make_content().metrics
+        if r["model"] != "panther"
+    ]
+    html = render_model_card(make_content(metrics=metrics))
+    assert re.search(r"<tr class=ours><td>panther_factored</td>", html)
+    assert not re.search(r"<td>panther</td>", html)
+
+
 def test_card_always_has_the_four_fraud_rows():
     for metrics in ([], make_content().metrics):
         text = text_of(render_model_card(make_content(metrics=metrics)))
@@ -156,3 +180,16 @@ def test_card_of_a_run_without_anything_still_has_its_sections():
 
 def test_card_is_the_same_for_the_same_content(card):
     assert render_model_card(make_content()) == card
+
+
+def test_drift_is_shown_with_its_group():
+    record = {
+        "field": HOSTILE, "group": "2024-11", "num_events": 1234, "unknown_rate": 0.12, "train_unknown_rate": 0.01,
+        "stability": 0.4,
+    }  # fmt: skip
+    report = {"splits": [{"split": "train", **USAGE}], "drift": [record]}
+    html = render_model_card(make_content(coverage_report=report))
+    assert "2024-11" in html
+    assert "12.00%" in html
+    assert HOSTILE not in html
+    assert "No field has drifted" in render_model_card(make_content())

@@ -28,6 +28,7 @@ def one_thread():
 @pytest.fixture(scope="session")
 def splits() -> SplitConfig:
     return SplitConfig(
+        protocol="time",
         train_end="2024-01-16",
         valid_end="2024-01-24",
         test_end="2024-01-31",

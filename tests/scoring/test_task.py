@@ -132,6 +132,7 @@ def test_handbook_protocol_gives_the_published_rows(shared_data):
         label=pl.col("TX_FRAUD").cast(pl.Int8), label_time=time + timedelta(days=7),
     ).sort("user_id", "event_time")  # fmt: skip
     splits = SplitConfig(
+        protocol="time",
         train_end="2018-08-01",
         valid_end="2018-08-08",
         test_end="2018-08-15",

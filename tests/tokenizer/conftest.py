@@ -78,8 +78,9 @@ def every_source_config(**changes) -> VocabularyConfig:
 
 
 SPLITS = SplitConfig(
-    train_end="2024-09-01", valid_end="2024-10-15", test_end=None, embargo_days=0.0, held_out_user_share=0.1
-)
+    protocol="time", train_end="2024-09-01", valid_end="2024-10-15", test_end=None,
+    embargo_days=0.0, held_out_user_share=0.1
+)  # fmt: skip
 
 
 @pytest.fixture(scope="session")

@@ -49,3 +49,13 @@ def test_an_empty_ledger_builds_empty_sequences(events, profiles, splits, tokeni
     assert (sequences.num_events, sequences.num_users) == (0, 0)
     assert sequences.offsets_U1.tolist() == [0]
     assert sequences.profile_ids_UP.shape == (0, 2)
+
+
+def test_full_temporary_folder_is_told_before_anything_is_written(events, profiles, splits, make_config, monkeypatch):
+    def no_room(descriptor, offset, num_bytes):
+        raise OSError(28, "No space left on device")
+
+    tokenizer = Tokenizer.fit(events, profiles, make_config(), splits)
+    monkeypatch.setattr("os.posix_fallocate", no_room)
+    with pytest.raises(ConfigurationError, match=r"12,000 bytes of temporary space .* No space left .* TMPDIR"):
+        build_sequences(events, profiles, tokenizer, splits)

@@ -9,10 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from panther_pipeline.tokenizer import FieldConfig, labels
-from panther_pipeline.tokenizer.fields import FittedField, fit_field
+from panther_pipeline.tokenizer import FieldConfig, fields, labels
+from panther_pipeline.tokenizer.counting import ValueCounter
+from panther_pipeline.tokenizer.fields import FittedField
 
 CENTS = st.lists(st.integers(-(10**12), 10**12), min_size=1, max_size=60)
+
+
+def fit_field(config, values: pl.Series, min_count: int) -> FittedField:
+    counter = ValueCounter()
+    for start in range(0, max(values.len(), 1), 7):  # counted in batches, as a long ledger is
+        counter.add(values.slice(start, 7))
+    return fields.fit_field(config, counter.counts(), min_count)
 
 
 def amounts(values) -> pl.Series:

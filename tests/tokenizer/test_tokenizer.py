@@ -28,12 +28,47 @@ def rich(events, profiles, splits, every_source):
 
 
 @pytest.fixture(scope="module")
+def factored(events, profiles, splits, make_config):
+    return Tokenizer.fit(events, profiles, make_config(kind="factored"), splits)
+
+
+@pytest.fixture(scope="module")
 def is_train(events, splits):
     return assign_split(events["event_time"].dt.timestamp("us").to_numpy(), events["user_id"], splits) == TRAIN
 
 
 def previous_times(events: pl.DataFrame) -> pl.DataFrame:
     return events.with_columns(previous_event_time=pl.col("event_time").shift(1).over("user_id"))
+
+
+# -- kinds
+
+
+def test_both_kinds_encode_alike_and_are_not_mistaken_for_each_other(tokenizer, factored, events):
+    assert (tokenizer.kind, factored.kind) == ("structured", "factored")
+    one, other = tokenizer.encode(events), factored.encode(events)
+    assert np.array_equal(one.token_ids_N, other.token_ids_N)
+    assert np.array_equal(one.attribute_ids_NF, other.attribute_ids_NF)
+    assert tokenizer.names == factored.names
+    assert tokenizer.digest != factored.digest
+
+
+def test_kind_survives_the_file_and_the_first_kind_is_not_written(tokenizer, factored, tmp_path):
+    for fitted, is_written in ((tokenizer, False), (factored, True)):
+        fitted.save(tmp_path / "tokenizer.json")
+        loaded = Tokenizer.load(tmp_path / "tokenizer.json")
+        assert (loaded.kind, loaded.digest) == (fitted.kind, fitted.digest)
+        content = json.loads((tmp_path / "tokenizer.json").read_text())["content"]
+        assert ("kind" in content) == is_written
+
+
+def test_name_of_a_tuple_is_that_of_its_token_where_it_has_one(tokenizer, events):
+    encoded = tokenizer.encode(events)
+    names = tokenizer.name_tuples(encoded.attribute_ids_NF)
+    whole = np.flatnonzero(encoded.backoff_level_N == 0)
+    assert len(whole) < len(names)
+    assert [names[n] for n in whole] == [tokenizer.names[encoded.token_ids_N[n]] for n in whole]
+    assert all(name.count("|") >= 2 for name in names)
 
 
 # -- fitting

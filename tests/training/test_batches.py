@@ -8,6 +8,7 @@ from panther_pipeline.ledger.splits import TEST, TRAIN, UNUSED, VALID
 from panther_pipeline.training.batches import (
     IGNORE,
     BatchOrder,
+    attribute_target_counts,
     make_batch,
     target_counts,
     training_windows,
@@ -61,6 +62,7 @@ def test_batch_holds_each_input_with_its_successor(random_sequences):
         rows = np.arange(windows.starts_W[b], windows.stops_W[b])
         assert batch.events.token_ids_BT[b, :n].tolist() == sequences.token_ids_N[rows].tolist()
         assert batch.targets_BT[b, :n].tolist() == sequences.token_ids_N[rows + 1].tolist()
+        assert batch.attribute_targets_BTF[b, :n].tolist() == sequences.attribute_ids_NF[rows + 1].tolist()
         assert (batch.targets_BT[b, n:] == IGNORE).all()
         assert set(user_ix_N[rows]) == set(user_ix_N[rows + 1]) == {batch.user_ix_B[b]}
 
@@ -124,3 +126,10 @@ def test_target_counts_count_training_targets(random_sequences):
     sequences = random_sequences()
     tokens = sequences.token_ids_N[expected_train_targets(sequences)]
     assert target_counts(sequences).tolist() == np.bincount(tokens, minlength=20).tolist()
+
+
+def test_attribute_target_counts_count_training_targets(random_sequences):
+    sequences = random_sequences()
+    ids = sequences.attribute_ids_NF[expected_train_targets(sequences)]
+    counts = attribute_target_counts(sequences)
+    assert [c.tolist() for c in counts] == [np.bincount(ids[:, f], minlength=5).tolist() for f in range(2)]

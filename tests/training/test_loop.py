@@ -300,6 +300,51 @@ def test_evaluation_equals_a_loop_over_events(random_sequences, model_config):
     assert metrics["hr@10"] == pytest.approx(np.mean(hits))
 
 
+def test_factored_evaluation_is_that_of_whole_tuples(random_sequences, model_config):
+    sequences = random_sequences()
+    model = untrained_backbone(sequences, model_config, seed=0, tokenizer_kind="factored").eval()
+    windows = validation_windows(sequences, 16, 100, 0)
+    tuples = torch.cartesian_prod(torch.arange(1, 5), torch.arange(1, 5))
+    nll, hits, seen = [], [], 0
+    for w in range(len(windows)):
+        for row in range(windows.first_targets_W[w], windows.stops_W[w] + 1):
+            user = windows.user_ix_W[w : w + 1]
+            batch = EventBatch.from_windows(sequences, user, windows.starts_W[w : w + 1], np.array([row]))
+            with torch.no_grad():
+                log_prob = model.tuple_head.log_prob(model(batch)[0, -1].expand(16, -1), tuples)
+            came = tuples.tolist().index(sequences.attribute_ids_NF[row].tolist())
+            nll.append(-log_prob[came].item())
+            hits.append(came in log_prob.topk(10).indices)
+            seen += 1
+    metrics = evaluate(model, sequences, windows, 8, torch.device("cpu"))
+    assert seen > 20
+    assert metrics["nll"] == pytest.approx(np.mean(nll), abs=1e-5)
+    assert metrics["hr@10"] == pytest.approx(np.mean(hits))
+
+
+def test_factored_training_learns_what_follows_what(random_sequences, model_config, make_config):
+    sequences = random_sequences(motif=[1, 2, 3, 4])
+    # The second attribute follows from the first of the same event, the first from the event before.
+    first = sequences.token_ids_N
+    sequences = replace(sequences, attribute_ids_NF=np.stack([first, 5 - first], axis=1).astype(np.int32))
+    config = make_config(max_steps=60, peak_lr=0.01, eval_every=60)
+    model, curves = pretrain(sequences, model_config, config, tokenizer_kind="factored")
+    assert model.tokenizer_kind == "factored"
+    losses = curves.filter(metric="train_next_tuple_loss")["value"]
+    assert losses[0] > 2
+    assert losses[-1] < 0.3
+    assert curves.filter(metric="valid_hr@1")["value"][-1] > 0.9
+
+
+def test_resumed_factored_run_equals_uninterrupted_bitwise(random_sequences, model_config, make_config, tmp_path):
+    sequences, config = random_sequences(), make_config()
+    whole, _ = pretrain(sequences, model_config, config, tokenizer_kind="factored")
+    folder = CheckpointFolder(tmp_path)
+    with pytest.raises(Killed):
+        pretrain(sequences, model_config, config, folder, kill_at(6), tokenizer_kind="factored")
+    assert pretrain(sequences, model_config, config, folder, tokenizer_kind="factored")[0].digest == whole.digest
+
+
 def test_data_digest_covers_attributes(random_sequences, model_config, make_config):
     sequences = random_sequences()
     model = untrained_backbone(sequences, model_config, seed=0)

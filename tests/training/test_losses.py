@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from panther_pipeline.training.losses import contrastive_loss, next_token_loss, similar_profiles
+from panther_pipeline.model.tuple_head import TupleHead
+from panther_pipeline.training.losses import contrastive_loss, next_token_loss, next_tuple_loss, similar_profiles
 
 
 @pytest.mark.parametrize("max_logits", [50, 170, 10_000])
@@ -35,6 +36,25 @@ def test_chunked_loss_never_holds_more_logits_than_told():
     ).backward()
     assert max(sizes) <= 200
     assert sum(sizes) >= 37 * 50
+
+
+@pytest.mark.parametrize("max_logits", [20, 10_000])
+def test_tuple_loss_and_gradients_equal_minus_log_prob(max_logits):
+    torch.manual_seed(0)
+    head = TupleHead(8, [5, 4, 6])
+    ids_NF = torch.stack([torch.randint(1, size, (37,)) for size in (5, 4, 6)], dim=1)
+    results = []
+    for loss in (
+        lambda h: next_tuple_loss(h, ids_NF, head, max_logits),
+        lambda h: -head.log_prob(h, ids_NF).mean(),
+    ):
+        h_ND = torch.randn(37, 8, generator=torch.Generator().manual_seed(1), requires_grad=True)
+        head.zero_grad()
+        value = loss(h_ND)
+        value.backward()
+        results.append([value.detach(), h_ND.grad, *(p.grad for p in head.parameters())])
+    for ours, plain in zip(*results, strict=True):
+        assert torch.allclose(ours, plain, atol=1e-6)
 
 
 def test_similar_users_differ_in_one_attribute_at_most():

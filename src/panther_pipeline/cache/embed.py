@@ -12,6 +12,7 @@ from pydantic import Field
 from tqdm import tqdm
 
 from panther_pipeline.cache.states import iter_state_chunks, token_vectors
+from panther_pipeline.cache.tuples import event_vectors, expected_vectors
 from panther_pipeline.config import Config
 from panther_pipeline.ledger.splits import UNUSED, Instant, parse_instant, to_us
 from panther_pipeline.model.backbone import Backbone
@@ -81,17 +82,17 @@ def measure_surprises(
         config: how fresh the cache was.
 
     Returns:
-        One row per event: surprise (float32, -log p of its token in nats; without history p is the token's share in
-        training) and cosine (float32, between the expected token vector and that of the token that came; 0 without
-        history).
+        One row per event: surprise (float32, -log p in nats of its token, or of its whole tuple if the backbone is
+        factored; without history p is the token's share in training) and cosine (float32, between the expected vector
+        and that of what came, of tokens or of `cache.tuples`; 0 without history).
 
     Source: PANTHER Eq. 3, the deviation between x_new and its prediction.
     """
     as_of_N = as_of_rows(sequences, config.refresh)
     surprise_N = -_log_share(counts_V)[sequences.token_ids_N]
     cosine_N = np.zeros(sequences.num_events, dtype=np.float32)
-    token_ids_N = torch.from_numpy(np.asarray(sequences.token_ids_N, dtype=np.int64))
-    table_VD = token_vectors(backbone)
+    deviation = _deviation_of_tokens if backbone.tuple_head is None else _deviation_of_tuples
+    step = max(1, _LOGITS_PER_STEP // _numbers_per_event(backbone))
     # Several events may meet the same cached state: with a daily refresh, all of a user's day.
     events = np.flatnonzero(as_of_N >= 0)
     events = events[np.argsort(as_of_N[events], kind="stable")]
@@ -103,25 +104,41 @@ def measure_surprises(
             state_n = np.repeat(np.arange(len(rows_m)), counts_m)
             offset_n = np.arange(len(state_n)) - np.repeat(np.cumsum(counts_m) - counts_m, counts_m)
             events_n = events[first_m[state_n] + offset_n]
-            step = max(1, _LOGITS_PER_STEP // backbone.vocab_size)
             for start in range(0, len(events_n), step):
                 chosen = slice(start, start + step)
                 h_cD = h_mD[torch.from_numpy(state_n[chosen])]
-                seen_c = token_ids_N[torch.from_numpy(events_n[chosen])].to(h_cD.device)
-                surprise_c, cosine_c = _deviation(backbone, table_VD, h_cD, seen_c)
+                with torch.inference_mode():
+                    surprise_c, cosine_c = deviation(backbone, h_cD, sequences, events_n[chosen])
                 surprise_N[events_n[chosen]], cosine_N[events_n[chosen]] = surprise_c, cosine_c
             bar.update(len(events_n))
     return pl.DataFrame({"surprise": surprise_N, "cosine": cosine_N})
 
 
-def _deviation(
-    backbone: Backbone, table_VD: torch.Tensor, h_cD: torch.Tensor, seen_c: torch.Tensor
+def _deviation_of_tokens(
+    backbone: Backbone, h_cD: torch.Tensor, sequences: TokenSequences, rows_c: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    with torch.inference_mode():
-        log_prob_cV = torch.log_softmax(backbone.next_token_logits(h_cD).float(), dim=-1)
-        surprise_c = -log_prob_cV.gather(1, seen_c[:, None])[:, 0]
-        cosine_c = torch.cosine_similarity(log_prob_cV.exp() @ table_VD, table_VD[seen_c], dim=-1)
+    seen_c = torch.from_numpy(sequences.token_ids_N[rows_c].astype(np.int64)).to(h_cD.device)
+    table_VD = token_vectors(backbone)
+    log_prob_cV = torch.log_softmax(backbone.next_token_logits(h_cD).float(), dim=-1)
+    surprise_c = -log_prob_cV.gather(1, seen_c[:, None])[:, 0]
+    cosine_c = torch.cosine_similarity(log_prob_cV.exp() @ table_VD, table_VD[seen_c], dim=-1)
     return surprise_c.cpu().numpy(), cosine_c.cpu().numpy()
+
+
+def _deviation_of_tuples(
+    backbone: Backbone, h_cD: torch.Tensor, sequences: TokenSequences, rows_c: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    seen_cF = torch.from_numpy(sequences.attribute_ids_NF[rows_c].astype(np.int64)).to(h_cD.device)
+    surprise_c = -backbone.tuple_head.log_prob(h_cD, seen_cF)
+    expected_cD = expected_vectors(backbone, h_cD)
+    cosine_c = torch.cosine_similarity(expected_cD, event_vectors(backbone, seen_cF), dim=-1)
+    return surprise_c.cpu().numpy(), cosine_c.cpu().numpy()
+
+
+def _numbers_per_event(backbone: Backbone) -> int:
+    if backbone.tuple_head is None:
+        return backbone.vocab_size
+    return sum(backbone.attribute_sizes) + 2 * backbone.config.dim * len(backbone.attribute_sizes)
 
 
 def standardise_by_past(values_N: np.ndarray, offsets_U1: np.ndarray, as_of_N: np.ndarray) -> np.ndarray:

@@ -65,7 +65,7 @@ def iter_state_chunks(
     order = np.argsort(stops - starts, kind="stable")
     for chunk in np.array_split(order, max(1, -(-len(order) // batch_size))) if len(order) else []:
         batch = EventBatch.from_windows(sequences, user_N[starts[chunk]], starts[chunk], stops[chunk])
-        batch = batch.to(backbone.embedding.token.weight.device)
+        batch = batch.to(backbone.device)
         members = [rows_M[bounds[w] : bounds[w + 1]] for w in chunk]
         rows_m = np.concatenate(members)
         in_batch = np.repeat(np.arange(len(chunk)), [len(m) for m in members])
@@ -76,5 +76,5 @@ def iter_state_chunks(
 
 
 def token_vectors(backbone: Backbone) -> torch.Tensor:
-    """The learned vector of every token, float32 (V, D), without gradient."""
+    """The learned vector of every token of a structured backbone, float32 (V, D), without gradient."""
     return backbone.embedding.token.weight.detach().float()

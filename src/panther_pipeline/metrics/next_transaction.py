@@ -61,6 +61,9 @@ def is_cold_user(sequences: TokenSequences) -> np.ndarray:
 def rank_next_transactions(backbone: Backbone, sequences: TokenSequences, config: RankingConfig) -> pl.DataFrame:
     """Rank the token of every target with every baseline and with the backbone.
 
+    A factored backbone scores combinations of attributes. The probability of a token that dropped some is a sum over
+    all their values, which no search gives exactly, so it has no row here: `metrics.tuples` ranks what it predicts.
+
     Args:
         backbone: in evaluation mode.
         sequences: all histories.
@@ -73,15 +76,9 @@ def rank_next_transactions(backbone: Backbone, sequences: TokenSequences, config
     """
     rows_M = select_targets(sequences, config)
     ranks = rank_with_baselines(sequences, rows_M)
-    states = iter_state_chunks(backbone, sequences, rows_M - 1, config.batch_size)
-    with tqdm(total=len(rows_M), desc="rank", unit="event", unit_scale=True) as bar:
-        ranked, ranks[MODEL], log_prob_M = rank_targets(
-            _counted(states, bar),
-            backbone.next_token_logits,
-            sequences.token_ids_N,
-            fit_popularity(sequences),
-        )
-    assert np.array_equal(ranked, rows_M), "states came for other rows than asked for"
+    log_prob_M = np.full(len(rows_M), np.nan, dtype=np.float32)
+    if backbone.tuple_head is None:
+        ranks[MODEL], log_prob_M = _rank_with_backbone(backbone, sequences, rows_M, config.batch_size)
     user_ix_M = sequences.user_ix_N()[rows_M]
     shared = {
         "row": rows_M,
@@ -89,6 +86,21 @@ def rank_next_transactions(backbone: Backbone, sequences: TokenSequences, config
         "cold": is_cold_user(sequences)[user_ix_M],
     }
     return pl.concat([_rank_table(model, shared, ranks_M, log_prob_M) for model, ranks_M in ranks.items()])
+
+
+def _rank_with_backbone(
+    backbone: Backbone, sequences: TokenSequences, rows_M: np.ndarray, batch_size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    states = iter_state_chunks(backbone, sequences, rows_M - 1, batch_size)
+    with tqdm(total=len(rows_M), desc="rank", unit="event", unit_scale=True) as bar:
+        ranked, ranks_M, log_prob_M = rank_targets(
+            _counted(states, bar),
+            backbone.next_token_logits,
+            sequences.token_ids_N,
+            fit_popularity(sequences),
+        )
+    assert np.array_equal(ranked, rows_M), "states came for other rows than asked for"
+    return ranks_M, log_prob_M
 
 
 def _rank_table(model: str, shared: dict[str, np.ndarray], ranks_M: np.ndarray, log_prob_M: np.ndarray) -> pl.DataFrame:

@@ -1,5 +1,9 @@
 """The backbone: a causal transformer over transaction tokens (PANTHER, arXiv 2510.10102 §3.3).
 
+Two kinds, as the tokenizer says. "structured" reads and predicts one token per event. "factored" reads the
+attribute ids alone and predicts the next event's, one after the other (`tuple_head`); it has no token vectors and
+scores no tokens.
+
 Different here: attention and pattern recognition run side by side on the same normed input; rotary angles
 turn with order and with elapsed time; the state at event i is a forecast state: it has read events up to i
 and their times, never the time of the next one.
@@ -11,7 +15,7 @@ prototypes.
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 import numpy as np
 import torch
@@ -26,7 +30,9 @@ from panther_pipeline.model.block import Block
 from panther_pipeline.model.config import ModelConfig
 from panther_pipeline.model.embedding import EventEmbedding
 from panther_pipeline.model.rotary import rotary_angles
+from panther_pipeline.model.tuple_head import TupleHead
 from panther_pipeline.publish import open_published, publish_folder
+from panther_pipeline.tokenizer.config import TokenizerKind
 
 _WEIGHTS, _CONFIG = "backbone.safetensors", "config.json"
 
@@ -42,22 +48,33 @@ class Backbone(nn.Module):
         attribute_sizes: list[int],
         profile_sizes: list[int],
         tokenizer_digest: str = "",
+        tokenizer_kind: TokenizerKind = "structured",
         seed: int = 0,
     ) -> None:
-        """Weights are a function of `seed`; the global random state is left as it was."""
+        """Weights are a function of `seed`; the global random state is left as it was.
+
+        Raises:
+            ConfigurationError: another `tokenizer_kind` than there are.
+        """
         super().__init__()
+        if tokenizer_kind not in get_args(TokenizerKind):
+            raise ConfigurationError(f"tokenizer_kind '{tokenizer_kind}' is not one of {get_args(TokenizerKind)}.")
+        is_structured = tokenizer_kind == "structured"
         self.config = config
         self.vocab_size = vocab_size
         self.attribute_sizes = attribute_sizes
         self.profile_sizes = profile_sizes
         self.tokenizer_digest = tokenizer_digest
+        self.tokenizer_kind: TokenizerKind = tokenizer_kind
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.embedding = EventEmbedding(config, vocab_size, attribute_sizes, profile_sizes)
+            read_tokens = vocab_size if is_structured else None
+            self.embedding = EventEmbedding(config, read_tokens, attribute_sizes, profile_sizes)
             self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
             self.norm = nn.LayerNorm(config.dim)
-            self.token_bias_V = nn.Parameter(torch.zeros(vocab_size))
-            for module in self.modules():
+            self.token_bias_V = nn.Parameter(torch.zeros(vocab_size)) if is_structured else None
+            self.tuple_head = None if is_structured else TupleHead(config.dim, attribute_sizes)
+            for module in self.embedding.modules():
                 if isinstance(module, nn.Embedding):
                     # Small, since the tied output multiplies these with states of length √D.
                     nn.init.normal_(module.weight, std=0.02)
@@ -66,6 +83,11 @@ class Backbone(nn.Module):
     def max_events(self) -> int:
         """Longest history read, T."""
         return self.config.max_events
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.norm.weight.device
 
     def forward(self, batch: EventBatch) -> Tensor:
         """State of each event, float (B, T, D); states of padding are meaningless.
@@ -79,7 +101,16 @@ class Backbone(nn.Module):
         return self.norm(self._drop_profile_position(x_BTD))
 
     def next_token_logits(self, h: Tensor) -> Tensor:
-        """Scores (..., V) of every token as the next one, from states (..., D); tied to the token vectors."""
+        """Scores (..., V) of every token as the next one, from states (..., D); tied to the token vectors.
+
+        Raises:
+            ConfigurationError: a factored backbone, which has none.
+        """
+        if self.embedding.token is None:
+            raise ConfigurationError(
+                "a factored backbone scores combinations of attributes, not tokens: use its tuple_head, or train with "
+                "tokenizer.vocabulary.kind: structured."
+            )
         return linear(h, self.embedding.token.weight, self.token_bias_V)
 
     def profile_vector(self, profile_ids_BP: Tensor) -> Tensor | None:
@@ -102,6 +133,8 @@ class Backbone(nn.Module):
     @torch.no_grad()
     def start_from_frequencies(self, counts_V: np.ndarray) -> None:
         """Let the untrained model predict the token frequencies: training starts where popularity ends.
+
+        For the structured kind; the other one's `tuple_head` has a method of this name.
 
         Args:
             counts_V: int64 how often each token was a training target.
@@ -169,12 +202,15 @@ class Backbone(nn.Module):
         return backbone.eval()
 
     def _description(self) -> dict[str, Any]:
+        # The first kind is not written: files and digests of structured backbones are as they always were.
+        kind = {} if self.tokenizer_kind == "structured" else {"tokenizer_kind": self.tokenizer_kind}
         return {
             "model": self.config.model_dump(),
             "vocab_size": self.vocab_size,
             "attribute_sizes": self.attribute_sizes,
             "profile_sizes": self.profile_sizes,
             "tokenizer_digest": self.tokenizer_digest,
+            **kind,
         }
 
 

@@ -20,15 +20,17 @@ class EventEmbedding(nn.Module):
     """Token and attribute embeddings, concatenated and projected to D; plus time; plus the user's profile."""
 
     def __init__(
-        self, config: ModelConfig, vocab_size: int, attribute_sizes: list[int], profile_sizes: list[int]
+        self, config: ModelConfig, vocab_size: int | None, attribute_sizes: list[int], profile_sizes: list[int]
     ) -> None:
+        """Args: vocab_size: number of token ids; None = tokens are not read, attributes are all there is."""
         super().__init__()
         dim, width = config.dim, config.attribute_dim
         self.profile_mode = config.profile if profile_sizes else "none"
         self.profile_weight = config.profile_weight
-        self.token = nn.Embedding(vocab_size, dim)
+        self.token = None if vocab_size is None else nn.Embedding(vocab_size, dim)
         self.attributes = nn.ModuleList(nn.Embedding(size, width) for size in attribute_sizes)
-        self.project = nn.Linear(dim + width * len(attribute_sizes), dim, bias=False)
+        token_width = 0 if vocab_size is None else dim
+        self.project = nn.Linear(token_width + width * len(attribute_sizes), dim, bias=False)
         self.time = TimeEmbedding(dim) if config.time_encoding != "none" else None
         self.profile = ProfileEmbedding(dim, width, profile_sizes) if self.profile_mode != "none" else None
         self.norm = nn.LayerNorm(dim)
@@ -37,7 +39,9 @@ class EventEmbedding(nn.Module):
     def forward(self, batch: EventBatch) -> Tensor:
         """(B, T, D); with the profile as first token (B, T + 1, D), position 0 being the profile."""
         columns = [table(batch.attribute_ids_BTF[..., f]) for f, table in enumerate(self.attributes)]
-        x_BTD = self.project(torch.cat([self.token(batch.token_ids_BT), *columns], dim=-1))
+        if self.token is not None:
+            columns = [self.token(batch.token_ids_BT), *columns]
+        x_BTD = self.project(torch.cat(columns, dim=-1))
         if self.time is not None:
             x_BTD = x_BTD + self.time(batch.time_us_BT)
         x_BTD = self.norm(x_BTD)

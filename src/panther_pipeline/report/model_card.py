@@ -14,8 +14,10 @@ from plotly.offline import get_plotlyjs
 from panther_pipeline.config import Config
 from panther_pipeline.metrics.records import find_value
 from panther_pipeline.report.model_card_style import SCRIPT, STYLE
-from panther_pipeline.report.model_card_tables import difference_table, fraud_table, ranking_table, table
+from panther_pipeline.report.model_card_tables import difference_table, fraud_table, ranking_table, table, tuple_table
 from panther_pipeline.report.model_card_texts import INTENDED_USE, LIMITS, PROTOCOL, TITLES
+
+_SHOWN_DRIFTS = 10
 
 
 class CardConfig(Config):
@@ -77,6 +79,7 @@ def _next_transaction(content: CardContent) -> str:
         numbers = ranking_table(content.metrics, split)
         if numbers:
             parts.append(f"<h3>{heading}</h3>{numbers}{_oracle_share(content.metrics, split)}")
+            parts.append(tuple_table(content.metrics, split))
     parts.append(difference_table(content.metrics, "next_transaction"))
     return "".join(parts) or '<p class="soft">Not measured.</p>'
 
@@ -111,7 +114,25 @@ def _tokens(content: CardContent) -> str:
         for record in report.get("splits", [])
     ]  # fmt: skip
     caption = "Whole: all attributes kept. Covered: any token but [UNK], some with an attribute dropped."
-    return table(["split", "events", "whole", "covered", "[UNK]"], rows, caption=caption) + _plot("coverage")
+    usage = table(["split", "events", "whole", "covered", "[UNK]"], rows, caption=caption)
+    return usage + _drift(report.get("drift", [])) + _plot("coverage")
+
+
+def _drift(found: list[dict[str, Any]]) -> str:
+    """The groups of events in which a field has drifted since training, the most shifted first."""
+    if not found:
+        return '<p class="soft">No field has drifted since training.</p>'
+    worst = sorted(found, key=lambda record: -record["stability"])
+    rows = [
+        [escape(record["field"]), escape(record["group"]), f"{record['num_events']:,}",
+         f"{record['unknown_rate']:.2%}", f"{record['train_unknown_rate']:.2%}", f"{record['stability']:.2f}"]
+        for record in worst[:_SHOWN_DRIFTS]
+    ]  # fmt: skip
+    caption = (
+        f"Drift since training: {len(found)} of the fields and groups show 5 % more unknown values than training or a "
+        f"population stability index above 0.25; the {len(rows)} with the highest index."
+    )
+    return table(["field", "in", "events", "unknown", "in training", "index"], rows, caption=caption, num_text=2)
 
 
 def _prototypes() -> str:

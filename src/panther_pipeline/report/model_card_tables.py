@@ -10,6 +10,8 @@ Record = dict[str, Any]
 
 RANKING_METRICS = ["hr@1", "hr@5", "hr@10", "ndcg@10", "mrr"]
 RANKING_MODELS = ["popularity", "repeat_last", "personal_frequency", "markov"]
+TUPLE_METRICS = ["bits_per_transaction", "tuple_hr@1", "tuple_hr@10"]
+TUPLE_MODELS = ["panther_structured", "panther_factored"]  # one of them in a run: the kind of its tokenizer
 FRAUD_METRICS = [
     "average_precision",
     "roc_auc",
@@ -18,9 +20,9 @@ FRAUD_METRICS = [
     "recall@1%",
     "card_precision@100",
 ]
-LOWER_IS_BETTER = ("brier", "expected_calibration_error")
+LOWER_IS_BETTER = ("brier", "expected_calibration_error", "bits_per_transaction")
 _COLUMNS_PER_TABLE = 6  # more do not fit the page with their intervals
-_OURS = ("panther", "panther_head")
+_OURS = ("panther", "panther_head", *TUPLE_MODELS)
 
 
 def table(
@@ -70,6 +72,22 @@ def ranking_table(metrics: list[Record], split: str) -> str:
         f"{num_targets:,} transactions; below each number its 95 % interval over users; the highest model in colour."
     )
     return metric_table(records, models, RANKING_METRICS, caption)
+
+
+def tuple_table(metrics: list[Record], split: str) -> str:
+    """The same targets as combinations of attribute values; an empty text when it was not measured."""
+    records = [
+        r for r in metrics if r["task"] == "next_transaction" and r["split"] == split and r["metric"] in TUPLE_METRICS
+    ]
+    if not records:
+        return ""
+    ours = [model for model in TUPLE_MODELS if find_value(records, model=model)]
+    models = [*_ordered({r["model"] for r in records} - set(ours), RANKING_MODELS), *ours]
+    caption = (
+        f"{records[0]['n']:,} transactions, each the combination of all its attribute values; below each number its "
+        "95 % interval over users; the best of each column in colour."
+    )
+    return metric_table(records, models, TUPLE_METRICS, caption)
 
 
 def fraud_table(metrics: list[Record]) -> str:

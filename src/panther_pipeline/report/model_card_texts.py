@@ -39,6 +39,12 @@ PROTOCOL = [
         "training. All fall back on popularity."
     ),
     (
+        "bits_per_transaction: mean of -log2 p of the whole combination of attribute values that came, whatever kind "
+        "of tokenizer the model has; tuple_hr@k: share of transactions whose combination is among the k likeliest. A "
+        "token that stands for several combinations is shared out among them as they came in training. A model "
+        "with a factored tokenizer scores combinations only and is not in the table of tokens."
+    ),
+    (
         "Intervals: percentile bootstrap over users, who are drawn with all their events; differences are "
         "paired. The baseline in a difference is the one with the highest number on this test window, which "
         "favours it."

@@ -74,12 +74,11 @@ def _sum_weights(
         users = np.sort(np.random.default_rng(config.seed).choice(users, config.max_users, replace=False))
     stops = sequences.offsets_U1[users + 1]
     starts = np.maximum(sequences.offsets_U1[users], stops - backbone.max_events)
-    device = backbone.embedding.token.weight.device
     events_V = np.zeros(sequences.vocab_size, dtype=np.int64)
     total_VK = None
     for first in range(0, len(users), config.batch_size):
         part = slice(first, first + config.batch_size)
-        batch = EventBatch.from_windows(sequences, users[part], starts[part], stops[part]).to(device)
+        batch = EventBatch.from_windows(sequences, users[part], starts[part], stops[part]).to(backbone.device)
         with torch.inference_mode():
             weights_BTK = backbone.prototype_weights(batch)
         if weights_BTK is None:
@@ -87,7 +86,7 @@ def _sum_weights(
         is_event_BT = batch.token_ids_BT > 0
         tokens = batch.token_ids_BT[is_event_BT]
         if total_VK is None:
-            total_VK = torch.zeros(sequences.vocab_size, weights_BTK.shape[-1], device=device)
+            total_VK = torch.zeros(sequences.vocab_size, weights_BTK.shape[-1], device=backbone.device)
         total_VK.index_add_(0, tokens, weights_BTK[is_event_BT].float())
         events_V += np.bincount(tokens.cpu().numpy(), minlength=sequences.vocab_size)
     return (None if total_VK is None else total_VK.cpu().numpy()), events_V

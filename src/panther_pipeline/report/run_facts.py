@@ -27,7 +27,7 @@ def describe_run(
         "commit": commit + (" with local changes" if code_version["changed"] == "true" else ""),
         "seed": str(seed),
         "data fingerprint": fingerprint_sequences(sequences)[:_SHOWN_DIGITS],
-        "tokenizer": sequences.tokenizer_digest[:_SHOWN_DIGITS],
+        "tokenizer": f"{sequences.tokenizer_digest[:_SHOWN_DIGITS]}, {backbone.tokenizer_kind}",
         "backbone": backbone.digest[:_SHOWN_DIGITS],
         "users": f"{sequences.num_users:,}",
         "transactions": f"{sequences.num_events:,}",

@@ -82,7 +82,7 @@ def assemble_fraud_task(
 
     Raises:
         ConfigurationError: features or embeddings do not belong to this ledger or do not cover the rows of
-        the task.
+            the task; or a ledger with labels is split leave_last_out, where no instant separates what was known.
     """
     if event_features["event_id"].to_list() != valid_events["event_id"].to_list():
         raise ConfigurationError(
@@ -112,6 +112,8 @@ def assemble_fraud_task(
 
 def _assign_parts(events: pl.DataFrame, config: FraudTaskConfig, splits: SplitConfig) -> np.ndarray:
     """int8 (N,): the part of each event, -1 for events outside the task."""
+    if events["label"].null_count() == events.height:  # before any instant is asked for: such a ledger may have none
+        return np.full(events.height, -1, dtype=np.int8)
     time_us_N = epoch_us(events["event_time"])
     known_us_N = np.maximum(epoch_us(events["label_time"]), time_us_N)
     split_N = assign_split(time_us_N, events["user_id"], splits)

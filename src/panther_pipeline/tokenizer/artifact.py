@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError, model_validator
 from panther_pipeline.config import Config
 from panther_pipeline.errors import ArtifactError
 from panther_pipeline.publish import publish_json
+from panther_pipeline.tokenizer.config import TokenizerKind
 from panther_pipeline.tokenizer.fields import FittedField
 
 VERSION = 1
@@ -32,6 +33,8 @@ class TokenRow(Config):
 class TokenizerContent(Config):
     """What a fitted tokenizer is made of."""
 
+    # How a model represents an event. The first kind is not written: its files and digests are as they always were.
+    kind: TokenizerKind = Field(default="structured", exclude_if=lambda kind: kind == "structured")
     fields: list[FittedField] = Field(min_length=1)
     profile_fields: list[FittedField]
     zone: str  # of hour and weekday

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from panther_pipeline.config import Config
 
+TokenizerKind = Literal["structured", "factored"]
 SEPARATOR = "|"  # between the labels of a token's name
 TEXT_SOURCES = ("category", "counterparty")
 _NEEDED = {"categorical": "max_categories", "quantile": "num_bins", "log": "num_bins", "fixed": "edges"}
@@ -50,6 +51,8 @@ class FieldConfig(Config):
 class VocabularyConfig(Config):
     """The fields, in the order of the token's name, and the size of the vocabulary."""
 
+    # structured: the model reads and predicts one token per event; factored: the attributes alone, one after the other
+    kind: TokenizerKind = "structured"
     fields: list[FieldConfig] = Field(min_length=1)
     zone: str  # IANA zone in which hour and weekday are told
     max_tokens: int | None = Field(ge=3)  # ids in all, with [PAD] and [UNK]; null = no limit

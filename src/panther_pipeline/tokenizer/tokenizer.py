@@ -21,7 +21,7 @@ import polars as pl
 from panther_pipeline.errors import ConfigurationError
 from panther_pipeline.ledger.splits import SplitConfig
 from panther_pipeline.tokenizer.artifact import TokenizerContent, content_digest, load_content, save_content
-from panther_pipeline.tokenizer.config import VocabularyConfig
+from panther_pipeline.tokenizer.config import SEPARATOR, TokenizerKind, VocabularyConfig
 from panther_pipeline.tokenizer.fields import PADDING, FittedField
 from panther_pipeline.tokenizer.fitting import fit_content
 from panther_pipeline.tokenizer.labels import WILDCARD_LABEL
@@ -55,11 +55,18 @@ class Tokenizer:
         self._zone = ZoneInfo(content.zone)
 
     @classmethod
-    def fit(cls, events: pl.DataFrame, profiles: pl.DataFrame, config: VocabularyConfig, splits: SplitConfig) -> Self:
+    def fit(
+        cls,
+        events: pl.DataFrame | pl.LazyFrame,
+        profiles: pl.DataFrame,
+        config: VocabularyConfig,
+        splits: SplitConfig,
+    ) -> Self:
         """Fit everything on the events of the training split; no other event is looked at.
 
         Args:
-            events: the ledger (`valid_events`), rows in any order.
+            events: the ledger (`valid_events`): a table in memory, rows in any order, or a lazy one of any length
+                sorted by (user_id, event_seq).
             profiles: one row per user, or a frame without columns.
             config: fields and sizes.
             splits: which events are training events.
@@ -87,6 +94,15 @@ class Tokenizer:
     def digest(self) -> str:
         """SHA-256 of the content: two tokenizers encode alike if it is equal."""
         return content_digest(self._content)
+
+    @property
+    def kind(self) -> TokenizerKind:
+        """Whether a model reads and predicts the token ("structured") or the attribute ids alone ("factored").
+
+        Both kinds encode, decode and name alike: the tokens of a factored tokenizer are what baselines rank and
+        reports count.
+        """
+        return self._content.kind
 
     @property
     def content(self) -> TokenizerContent:
@@ -216,6 +232,11 @@ class Tokenizer:
         missing = [field.column for field in self.profile_fields if field.column not in users.columns]
         users = users.with_columns(pl.lit(None, dtype=pl.String).alias(column) for column in missing)
         return np.stack([self._encode_column(users, field) for field in self.profile_fields], axis=1)
+
+    def name_tuples(self, attribute_ids_NF: np.ndarray) -> list[str]:
+        """The readable name of each combination of attribute ids, whether or not it has a token of its own."""
+        columns = [[field.labels[i] for i in ids] for field, ids in zip(self.fields, attribute_ids_NF.T, strict=True)]
+        return [SEPARATOR.join(labels) for labels in zip(*columns, strict=True)]
 
     def describe(self, token_id: int) -> dict[str, str]:
         """Field → label of the value or bin, `*` where the token dropped it."""

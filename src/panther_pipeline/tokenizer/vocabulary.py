@@ -9,11 +9,15 @@ Shape letters: N events, F token attributes, V vocabulary, T distinct tuples or 
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from panther_pipeline.errors import ConfigurationError
 from panther_pipeline.tokenizer.config import VocabularyConfig
+
+if TYPE_CHECKING:
+    from panther_pipeline.tokenizer.counting import TupleCounter
 
 PAD_ID, UNK_ID, FIRST_TOKEN = 0, 1, 2
 _MAX_CODE = 2**62
@@ -135,22 +139,18 @@ def drop_attribute(codes_T: np.ndarray, stride: int, size: int) -> np.ndarray:
 
 
 def fit_vocabulary(
-    attribute_ids_NF: np.ndarray, ranks_F: list[np.ndarray], drop_order: list[int], config: VocabularyConfig
-) -> tuple[Vocabulary, int]:
-    """Count the tuples of training events and keep the tokens that the configuration allows.
+    tuples: "TupleCounter", ranks_F: list[np.ndarray], drop_order: list[int], config: VocabularyConfig
+) -> Vocabulary:
+    """Keep the tokens that the configuration allows.
 
     Args:
-        attribute_ids_NF: attribute ids of training events, in any order.
+        tuples: the attribute ids of training events, counted.
         ranks_F: for each attribute, the alphabetical rank of each id's label (0: the wildcard); breaks ties.
         drop_order: attribute positions, least informative first.
         config: sizes and targets.
-
-    Returns:
-        The vocabulary, and the number of distinct tuples seen.
     """
-    sizes_F = np.array([len(ranks) for ranks in ranks_F], dtype=np.int64)
-    strides_F = code_strides(sizes_F)
-    codes_T, counts_T = np.unique(attribute_ids_NF.astype(np.int64) @ strides_F, return_counts=True)
+    sizes_F, strides_F = tuples.sizes_F, tuples.strides_F
+    codes_T, counts_T = tuples.tuples()
     order = _frequency_order(codes_T, counts_T, sizes_F, strides_F, ranks_F)
     max_dropped = min(config.max_dropped, len(sizes_F) - 1)
     grower = _Grower(
@@ -161,15 +161,14 @@ def fit_vocabulary(
     codes, counts = _choose(grower, config)
     order = _frequency_order(codes, counts, sizes_F, strides_F, ranks_F)
     codes, counts = codes[order], counts[order]
-    specials = np.array([0, len(attribute_ids_NF) - counts.sum()], dtype=np.int64)
-    vocabulary = Vocabulary(
+    specials = np.array([0, tuples.num_events - counts.sum()], dtype=np.int64)
+    return Vocabulary(
         patterns_VF=np.vstack([np.zeros((2, len(sizes_F)), np.int32), _unpack(codes, sizes_F, strides_F)]),
         counts_V=np.concatenate([specials, counts]),
         sizes_F=sizes_F,
         drop_order=drop_order,
         max_dropped=max_dropped,
     )
-    return vocabulary, len(codes_T)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,15 +45,20 @@ class Windows:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingBatch:
-    """Inputs, the token that follows each of them, and whose they are."""
+    """Inputs, what follows each of them, and whose they are."""
 
     events: EventBatch
-    targets_BT: Tensor  # int64; IGNORE where nothing is to be predicted
+    targets_BT: Tensor  # int64 tokens; IGNORE where nothing is to be predicted
+    attribute_targets_BTF: Tensor  # int64 attribute ids of the same events; of no meaning where targets is IGNORE
     user_ix_B: np.ndarray  # int64, for error messages
 
     def to(self, device: torch.device) -> Self:
-        targets_BT = self.targets_BT.to(device, non_blocking=True)
-        return type(self)(events=self.events.to(device), targets_BT=targets_BT, user_ix_B=self.user_ix_B)
+        return type(self)(
+            events=self.events.to(device),
+            targets_BT=self.targets_BT.to(device, non_blocking=True),
+            attribute_targets_BTF=self.attribute_targets_BTF.to(device, non_blocking=True),
+            user_ix_B=self.user_ix_B,
+        )
 
 
 def training_windows(sequences: TokenSequences, max_events: int) -> Windows:
@@ -112,9 +117,14 @@ def make_batch(sequences: TokenSequences, windows: Windows) -> TrainingBatch:
     events = EventBatch.from_windows(sequences, windows.user_ix_W, windows.starts_W, windows.stops_W)
     rows_BT = windows.starts_W[:, None] + 1 + np.arange(events.token_ids_BT.shape[1])
     is_target_BT = (rows_BT <= windows.stops_W[:, None]) & (rows_BT >= windows.first_targets_W[:, None])
-    token_ids_BT = sequences.token_ids_N[np.minimum(rows_BT, windows.stops_W[:, None])].astype(np.int64)
-    targets_BT = torch.from_numpy(np.where(is_target_BT, token_ids_BT, IGNORE))
-    return TrainingBatch(events=events, targets_BT=targets_BT, user_ix_B=windows.user_ix_W)
+    rows_BT = np.minimum(rows_BT, windows.stops_W[:, None])
+    token_ids_BT = sequences.token_ids_N[rows_BT].astype(np.int64)
+    return TrainingBatch(
+        events=events,
+        targets_BT=torch.from_numpy(np.where(is_target_BT, token_ids_BT, IGNORE)),
+        attribute_targets_BTF=torch.from_numpy(sequences.attribute_ids_NF[rows_BT].astype(np.int64)),
+        user_ix_B=windows.user_ix_W,
+    )
 
 
 class BatchOrder:
@@ -155,9 +165,21 @@ class BatchOrder:
 
 def target_counts(sequences: TokenSequences) -> np.ndarray:
     """int64 (V,): how often each token is a training target."""
+    tokens = sequences.token_ids_N[_is_training_target(sequences)]
+    return np.bincount(tokens, minlength=sequences.vocab_size).astype(np.int64)
+
+
+def attribute_target_counts(sequences: TokenSequences) -> list[np.ndarray]:
+    """For each attribute int64 (S,): how often each of its ids is a training target."""
+    ids_MF = sequences.attribute_ids_NF[_is_training_target(sequences)]
+    return [np.bincount(ids_MF[:, f], minlength=size) for f, size in enumerate(sequences.attribute_sizes)]
+
+
+def _is_training_target(sequences: TokenSequences) -> np.ndarray:
+    """bool (N,): training events that have one of their user before them."""
     is_target_N = sequences.split_N == TRAIN
     is_target_N[sequences.offsets_U1[:-1][np.diff(sequences.offsets_U1) > 0]] = False
-    return np.bincount(sequences.token_ids_N[is_target_N], minlength=sequences.vocab_size).astype(np.int64)
+    return is_target_N
 
 
 def _count_by_user(sequences: TokenSequences, split: int) -> np.ndarray:

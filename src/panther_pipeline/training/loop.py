@@ -22,7 +22,7 @@ from panther_pipeline.training.checkpoint import CheckpointFolder
 from panther_pipeline.training.config import TrainingConfig
 from panther_pipeline.training.determinism import pinned
 from panther_pipeline.training.evaluation import evaluate
-from panther_pipeline.training.losses import contrastive_loss, next_token_loss
+from panther_pipeline.training.losses import contrastive_loss, next_token_loss, next_tuple_loss
 from panther_pipeline.training.optimizer import learning_rate, make_optimizer
 from panther_pipeline.training.run import Report, Speed, TrainingRun
 
@@ -135,14 +135,20 @@ def compute_losses(model: nn.Module, batch: TrainingBatch, config: TrainingConfi
     """The loss that is descended ("loss") and its parts, scalars."""
     is_target_BT = batch.targets_BT != IGNORE
     h_ND = model(batch.events)[is_target_BT]
-    generation = next_token_loss(h_ND, batch.targets_BT[is_target_BT], model.next_token_logits, model.vocab_size)
+    tuple_head = getattr(model, "tuple_head", None)
+    if tuple_head is None:
+        name = "next_token_loss"
+        generation = next_token_loss(h_ND, batch.targets_BT[is_target_BT], model.next_token_logits, model.vocab_size)
+    else:
+        name = "next_tuple_loss"
+        generation = next_tuple_loss(h_ND, batch.attribute_targets_BTF[is_target_BT], tuple_head)
     profile_vector = getattr(model, "profile_vector", None)
     profile_BD = profile_vector(batch.events.profile_ids_BP) if profile_vector and config.contrastive_weight else None
     if profile_BD is None:
-        return {"loss": generation, "next_token_loss": generation}
+        return {"loss": generation, name: generation}
     contrastive = contrastive_loss(profile_BD, batch.events.profile_ids_BP, config.contrastive_temperature)
     total = generation + config.contrastive_weight * contrastive
-    return {"loss": total, "next_token_loss": generation, "contrastive_loss": contrastive}
+    return {"loss": total, name: generation, "contrastive_loss": contrastive}
 
 
 def choose_device(config: TrainingConfig) -> torch.device:

@@ -1,14 +1,17 @@
-"""What the backbone is trained to do: predict the next token, and place similar users side by side.
+"""What the backbone is trained to do: predict the next transaction, and place similar users side by side.
 
-Shape letters: N positions with a target, B windows, P profile attributes, D width, V vocabulary.
+Shape letters: N positions with a target, B windows, F token attributes, P profile attributes, D width, V vocabulary.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 from torch.utils.checkpoint import checkpoint
+
+from panther_pipeline.model.tuple_head import TupleHead
 
 MAX_LOGITS = 1 << 24  # 64 MiB of float32 at a time
 
@@ -44,6 +47,22 @@ def next_token_loss(
     for h_nD, targets_n in zip(h_ND.split(chunk), targets_N.split(chunk), strict=True):
         total = total + checkpoint(chunk_loss, h_nD, targets_n, use_reentrant=False, preserve_rng_state=False)
     return total / len(h_ND)
+
+
+def next_tuple_loss(h_ND: Tensor, attribute_ids_NF: Tensor, head: TupleHead, max_logits: int = MAX_LOGITS) -> Tensor:
+    """Mean of -log p of whole tuples, nats: the sum of the attributes' cross-entropies, each given those before it.
+
+    Args:
+        h_ND: states of the positions that have a target.
+        attribute_ids_NF: int64 attribute ids of the targets.
+        head: gives the scores.
+        max_logits: largest n·S of one chunk, see `next_token_loss`.
+    """
+    losses = [
+        next_token_loss(context_ND, attribute_ids_NF[:, f] - 1, partial(head.logits, f), head.sizes[f], max_logits)
+        for f, context_ND in enumerate(head.contexts(h_ND, attribute_ids_NF))
+    ]
+    return torch.stack(losses).sum()
 
 
 def similar_profiles(profile_ids_BP: Tensor) -> Tensor:

@@ -4,8 +4,9 @@ import polars as pl
 
 from panther_pipeline.model.backbone import Backbone
 from panther_pipeline.model.config import ModelConfig
+from panther_pipeline.tokenizer.config import TokenizerKind
 from panther_pipeline.tokenizer.sequences import TokenSequences
-from panther_pipeline.training.batches import target_counts
+from panther_pipeline.training.batches import attribute_target_counts, target_counts
 from panther_pipeline.training.checkpoint import CheckpointFolder
 from panther_pipeline.training.config import TrainingConfig
 from panther_pipeline.training.loop import Report, train
@@ -17,26 +18,33 @@ def pretrain(
     training_config: TrainingConfig,
     checkpoints: CheckpointFolder | None = None,
     report: Report | None = None,
+    tokenizer_kind: TokenizerKind = "structured",
 ) -> tuple[Backbone, pl.DataFrame]:
     """A backbone fitted to the training events, on the CPU, and its curves (step, metric, value).
 
     Raises:
         TrainingError: see `train`.
     """
-    backbone = untrained_backbone(sequences, model_config, seed=training_config.seed)
+    backbone = untrained_backbone(sequences, model_config, training_config.seed, tokenizer_kind)
     curves = train(backbone, sequences, training_config, checkpoints, report)
     return backbone.cpu(), curves
 
 
-def untrained_backbone(sequences: TokenSequences, config: ModelConfig, seed: int) -> Backbone:
-    """A backbone with the sizes of these sequences, which predicts their token frequencies."""
+def untrained_backbone(
+    sequences: TokenSequences, config: ModelConfig, seed: int, tokenizer_kind: TokenizerKind = "structured"
+) -> Backbone:
+    """A backbone with the sizes of these sequences, which predicts the frequencies of their tokens or attributes."""
     backbone = Backbone(
         config,
         vocab_size=sequences.vocab_size,
         attribute_sizes=sequences.attribute_sizes,
         profile_sizes=sequences.profile_sizes,
         tokenizer_digest=sequences.tokenizer_digest,
+        tokenizer_kind=tokenizer_kind,
         seed=seed,
     )
-    backbone.start_from_frequencies(target_counts(sequences))
+    if backbone.tuple_head is None:
+        backbone.start_from_frequencies(target_counts(sequences))
+    else:
+        backbone.tuple_head.start_from_frequencies(attribute_target_counts(sequences))
     return backbone

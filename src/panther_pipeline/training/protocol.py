@@ -10,6 +10,7 @@ from panther_pipeline.model.batch import EventBatch
 class NextTokenModel(Protocol):
     """A `torch.nn.Module` that maps histories to states and states to scores of the next token.
 
+    With a `tuple_head: TupleHead` it predicts attributes, not tokens, and `next_token_logits` is not called.
     With a method `profile_vector(profile_ids_BP) -> Tensor | None` it is also trained contrastively.
     """
 

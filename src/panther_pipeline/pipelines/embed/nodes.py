@@ -21,12 +21,13 @@ def embed_events(
     backbone: Backbone,
     token_sequences: TokenSequences,
     event_surprises: pl.DataFrame,
-    valid_events: pl.DataFrame,
+    valid_events: pl.LazyFrame,
     config: EventEmbeddingConfig,
 ) -> pl.DataFrame:
     """The embedding each event would have met in the cache, with the event's id."""
     embedded = embed.embed_events(backbone, token_sequences, event_surprises, config)
-    return embedded.with_columns(event_id=valid_events["event_id"].gather(embedded["row"]))
+    event_ids = valid_events.lazy().select("event_id").collect().to_series()
+    return embedded.with_columns(event_id=event_ids.gather(embedded["row"]))
 
 
 def embed_users(

@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 import polars as pl
 
 from panther_pipeline.ledger.simulator import SimulationTruth
-from panther_pipeline.metrics import fraud, next_transaction, oracle
+from panther_pipeline.metrics import fraud, next_transaction, oracle, tuples
 from panther_pipeline.metrics.config import BootstrapConfig, RankingConfig
 from panther_pipeline.model.backbone import Backbone
 from panther_pipeline.report import fraud_plot, model_card, prototype_plot, prototypes, run_facts, user_map
@@ -26,16 +26,30 @@ def measure_next_transaction(next_transaction_ranks: pl.DataFrame, config: Boots
     return next_transaction.measure_ranks(next_transaction_ranks, config)
 
 
+def score_next_tuples(
+    backbone: Backbone, token_sequences: TokenSequences, tokenizer: Tokenizer, config: RankingConfig
+) -> pl.DataFrame:
+    """How likely every test transaction was as a combination of attributes, whatever the kind of tokenizer."""
+    return tuples.score_next_tuples(backbone, token_sequences, tokenizer, config)
+
+
+def measure_next_tuples(next_tuple_scores: pl.DataFrame, config: BootstrapConfig) -> list[dict[str, Any]]:
+    """Bits per transaction and hit rates on whole combinations."""
+    return tuples.measure_next_tuples(next_tuple_scores, config)
+
+
 def measure_oracle(
     ledger_oracle: pl.DataFrame,
     ledger_truth: SimulationTruth | pl.DataFrame,
-    valid_events: pl.DataFrame,
+    valid_events: pl.LazyFrame,
     tokenizer: Tokenizer,
     next_transaction_ranks: pl.DataFrame,
     config: BootstrapConfig,
 ) -> list[dict[str, Any]]:
     """The best possible hr@1 where the ledger is simulated; nothing elsewhere."""
-    return oracle.measure_oracle(ledger_oracle, ledger_truth, valid_events, tokenizer, next_transaction_ranks, config)
+    return oracle.measure_oracle(
+        ledger_oracle, ledger_truth, valid_events.lazy().collect(), tokenizer, next_transaction_ranks, config
+    )
 
 
 def measure_fraud(fraud_scores: pl.DataFrame, config: BootstrapConfig) -> list[dict[str, Any]]:
@@ -45,11 +59,12 @@ def measure_fraud(fraud_scores: pl.DataFrame, config: BootstrapConfig) -> list[d
 
 def collect_metrics(
     next_transaction_metrics: list[dict[str, Any]],
+    next_tuple_metrics: list[dict[str, Any]],
     oracle_metrics: list[dict[str, Any]],
     fraud_metrics: list[dict[str, Any]],
 ) -> list[dict[str, Any]]:
     """All records of the run in one list."""
-    return [*next_transaction_metrics, *oracle_metrics, *fraud_metrics]
+    return [*next_transaction_metrics, *next_tuple_metrics, *oracle_metrics, *fraud_metrics]
 
 
 def explain_prototypes(

@@ -1,4 +1,4 @@
-"""backbone + token_sequences + fraud_scores → next_transaction_ranks, metrics, plots, model_card."""
+"""backbone + token_sequences + fraud_scores → next_transaction_ranks, next_tuple_scores, metrics, plots, model_card."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -8,11 +8,13 @@ from panther_pipeline.pipelines.evaluate.nodes import (
     explain_prototypes,
     measure_fraud,
     measure_next_transaction,
+    measure_next_tuples,
     measure_oracle,
     plot_fraud,
     plot_prototypes,
     plot_user_map,
     rank_next_transactions,
+    score_next_tuples,
     write_model_card,
 )
 
@@ -34,6 +36,18 @@ def create_pipeline(**kwargs) -> Pipeline:
                 name="measure_next_transaction",
             ),
             Node(
+                score_next_tuples,
+                inputs=["backbone", "token_sequences", "tokenizer", "params:evaluation.ranking"],
+                outputs="next_tuple_scores",
+                name="score_next_tuples",
+            ),
+            Node(
+                measure_next_tuples,
+                inputs=["next_tuple_scores", "params:evaluation.bootstrap"],
+                outputs="next_tuple_metrics",
+                name="measure_next_tuples",
+            ),
+            Node(
                 measure_oracle,
                 inputs=[
                     "ledger_oracle", "ledger_truth", "valid_events", "tokenizer", "next_transaction_ranks",
@@ -50,7 +64,7 @@ def create_pipeline(**kwargs) -> Pipeline:
             ),
             Node(
                 collect_metrics,
-                inputs=["next_transaction_metrics", "oracle_metrics", "fraud_metrics"],
+                inputs=["next_transaction_metrics", "next_tuple_metrics", "oracle_metrics", "fraud_metrics"],
                 outputs="metrics",
                 name="collect_metrics",
             ),

@@ -12,20 +12,20 @@ from panther_pipeline.scoring.task import FraudTask, FraudTaskConfig
 from panther_pipeline.scoring.trees import TreeConfig
 
 
-def compute_features(valid_events: pl.DataFrame, config: FeatureConfig) -> pl.DataFrame:
+def compute_features(valid_events: pl.LazyFrame, config: FeatureConfig) -> pl.DataFrame:
     """What was known just before every event."""
-    return point_in_time.compute_features(valid_events, config)
+    return point_in_time.compute_features(valid_events.lazy().collect(), config)
 
 
 def assemble_fraud_task(
-    valid_events: pl.DataFrame,
+    valid_events: pl.LazyFrame,
     event_features: pl.DataFrame,
     event_embeddings: pl.DataFrame,
     config: FraudTaskConfig,
     splits: SplitConfig,
 ) -> FraudTask:
     """The labelled rows to fit on, calibrate on and judge on."""
-    return task.assemble_fraud_task(valid_events, event_features, event_embeddings, config, splits)
+    return task.assemble_fraud_task(valid_events.lazy().collect(), event_features, event_embeddings, config, splits)
 
 
 def fit_fraud_head(fraud_task: FraudTask, config: HeadConfig) -> tuple[FraudHead, pl.DataFrame]:

@@ -7,6 +7,7 @@ from panther_pipeline.model.config import ModelConfig
 from panther_pipeline.pipelines.reporting import mlflow_reporter
 from panther_pipeline.report.training_plot import plot_training_curves
 from panther_pipeline.tokenizer.sequences import TokenSequences
+from panther_pipeline.tokenizer.tokenizer import Tokenizer
 from panther_pipeline.training.checkpoint import CheckpointFolder
 from panther_pipeline.training.config import TrainingConfig
 from panther_pipeline.training.pretraining import pretrain
@@ -16,9 +17,11 @@ __all__ = ["plot_training_curves", "pretrain_backbone"]
 
 def pretrain_backbone(
     token_sequences: TokenSequences,
+    tokenizer: Tokenizer,
     pretraining_checkpoints: CheckpointFolder,
     model: ModelConfig,
     training: TrainingConfig,
 ) -> tuple[Backbone, pl.DataFrame]:
     """Learn to predict every user's next transaction; a killed run continues from its newest checkpoint."""
-    return pretrain(token_sequences, model, training, pretraining_checkpoints, mlflow_reporter("pretrain"))
+    report = mlflow_reporter("pretrain")
+    return pretrain(token_sequences, model, training, pretraining_checkpoints, report, tokenizer.kind)

@@ -1,4 +1,4 @@
-"""`pretrain`: token_sequences → backbone, training curves."""
+"""`pretrain`: token_sequences, tokenizer → backbone, training curves."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -12,6 +12,7 @@ def create_pipeline() -> Pipeline:
                 pretrain_backbone,
                 inputs=[
                     "token_sequences",
+                    "tokenizer",
                     "pretraining_checkpoints",
                     "params:pretraining.model",
                     "params:pretraining.training",

@@ -12,14 +12,14 @@ from panther_pipeline.tokenizer import Tokenizer, TokenSequences, VocabularyConf
 
 
 def fit_tokenizer(
-    valid_events: pl.DataFrame, profiles: pl.DataFrame, config: VocabularyConfig, splits: SplitConfig
+    valid_events: pl.LazyFrame, profiles: pl.DataFrame, config: VocabularyConfig, splits: SplitConfig
 ) -> Tokenizer:
     """Bins, categories and vocabulary, fitted on training events alone."""
     return Tokenizer.fit(valid_events, profiles, config, splits)
 
 
 def encode_events(
-    valid_events: pl.DataFrame, profiles: pl.DataFrame, tokenizer: Tokenizer, splits: SplitConfig
+    valid_events: pl.LazyFrame, profiles: pl.DataFrame, tokenizer: Tokenizer, splits: SplitConfig
 ) -> TokenSequences:
     """Token and attribute ids of every event; row n is row n of `valid_events`."""
     return library.build_sequences(valid_events, profiles, tokenizer, splits)
