@@ -5,6 +5,7 @@ import pytest
 from click.testing import CliRunner
 from kedro.config import MissingConfigException
 from kedro.io import DatasetError
+from kedro.validation.exceptions import ParameterValidationError
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml.parser import ParserError
@@ -96,3 +97,25 @@ def test_programming_error_keeps_its_stack_trace():
 
     with pytest.raises(ZeroDivisionError):
         cli._say_it_in_a_sentence(run)()
+
+
+def test_wrong_parameters_are_told_key_by_key():
+    said = sentence_of(
+        ParameterValidationError(
+            "Parameter validation failed:\n"
+            "- Parameter 'ledger.schema': Failed to instantiate LedgerSchema: 2 validation errors for LedgerSchema\n"
+            "event_time.time\n"
+            "  Value error, zone 'Berlin' is none [type=value_error, input_value={'a': 1}, input_type=dict]\n"
+            "    For further information visit https://errors.pydantic.dev/2.14/v/value_error\n"
+            "label.positive.0\n"
+            "  Input should be a valid string [type=string_type, input_value=1, input_type=int]\n"
+            "    For further information visit https://errors.pydantic.dev/2.14/v/string_type"
+        ),
+        env="mine",
+    )
+    assert said == (
+        "Parameters that cannot be used:\n"
+        "  ledger.schema.event_time: zone 'Berlin' is none\n"
+        "  ledger.schema.label.positive.0: Input should be a valid string; it is 1 (int)\n"
+        "Correct them in conf/mine (or base)."
+    )

@@ -18,6 +18,7 @@ from yaml import YAMLError
 
 from panther_pipeline.errors import PantherError
 from panther_pipeline.hooks.guidance import PIPELINE_NAMES
+from panther_pipeline.ledger_commands import ledger
 
 _FOR_PEOPLE = (
     PantherError,
@@ -88,13 +89,15 @@ def _says_more(cause: BaseException, than: BaseException) -> bool:
 def _sentence(error: BaseException, options: dict[str, Any]) -> str:
     if isinstance(error, MissingConfigException):
         return _missing_environment(options) or str(error)
+    if isinstance(error, ParameterValidationError):
+        return _wrong_parameters(str(error), options)
     if isinstance(error, OmegaConfBaseException):
         what = str(error).splitlines()[0].rstrip(".")
         key = getattr(error, "full_key", None)
         where = f" (key {key})" if key else ""
         return f"The configuration cannot be resolved: {what}{where}. Correct it in the files under {_conf(options)}/."
     if isinstance(error, YAMLError):
-        return f"A configuration file is no valid YAML: {error}"
+        return f"A configuration file is no valid YAML: {error}. Correct that line, then run the same command again."
     if isinstance(error, OSError) and error.filename and error.strerror:
         return _mend(error.filename, error.strerror)
     if isinstance(error, DatasetError) and isinstance(reason := error.__cause__, OSError) and reason.strerror:
@@ -102,6 +105,26 @@ def _sentence(error: BaseException, options: dict[str, Any]) -> str:
         file = re.search(r"filepath=\w*\(?'([^']+)'", str(error))
         return _mend(Path(file[1]).parent, reason.strerror) if file else str(error)
     return str(error)
+
+
+def _wrong_parameters(text: str, options: dict[str, Any]) -> str:
+    """One line per key, without what pydantic says to programmers; the text itself if it has another shape."""
+    lines, parameter, place = [], "", ""
+    for line in text.splitlines():
+        if start := re.match(r"- Parameter '([^']+)'", line):
+            parameter, place = start[1], ""
+        elif fault := re.match(r"  (\S.*?) \[type=(\w+), input_value=(.*), input_type=(\w+)\]$", line):
+            what = fault[1].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+            found = "" if fault[2] == "value_error" else f"; it is {fault[3]} ({fault[4]})"
+            lines.append(f"  {parameter}{place}: {what}{found}")
+        elif parameter and re.match(r"[\w.\[\]]+$", line):
+            # Which of several forms a key was read as (time or order) is no part of its name.
+            parts = [part for part in line.split(".") if part not in ("time", "order")]
+            place = "." + ".".join(parts)
+    if not lines:
+        return text
+    env = options.get("env") or "base"
+    return "\n".join(["Parameters that cannot be used:", *lines, f"Correct them in {_conf(options)}/{env} (or base)."])
 
 
 def _mend(place: Any, reason: str) -> str:
@@ -124,3 +147,4 @@ def _conf(options: dict[str, Any]) -> Path:
 run = copy.copy(_stock_run)
 run.callback = _say_it_in_a_sentence(_stock_run.callback)
 cli.add_command(run)
+cli.add_command(ledger)
