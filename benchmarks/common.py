@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -24,3 +25,15 @@ def write_result(bench: str, record: dict[str, Any]) -> None:
     }
     publish_json(ROOT / "benchmarks" / "results" / f"{bench}_{platform.machine()}_{os.cpu_count()}cores.json", record)
     print(json.dumps(record))
+
+
+def peak_gb() -> float:
+    """The largest resident set of this process so far, in GiB.
+
+    From the kernel's own record where there is one: `ru_maxrss` of a child begins with the memory its parent had when
+    it was started.
+    """
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.is_file() else []
+    kib = next((int(line.split()[1]) for line in lines if line.startswith("VmHWM:")), None)
+    return round((kib or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) / 2**20, 2)
