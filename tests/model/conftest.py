@@ -18,6 +18,21 @@ VARIANTS = [
     for profile in ["none", "first_token", "positional"]
     for time in ["none", "gap_calendar", "rotary"]
 ]
+# What does not depend on the others is varied one at a time.
+VARIANTS += [
+    {"mixer": mixer, "profile": profile, "time_encoding": time}
+    for mixer in ["gru", "hstu"]
+    for profile, time in [("none", "none"), ("first_token", "rotary"), ("positional", "gap_calendar")]
+]
+VARIANTS += [
+    {"mixer": "sprm", "convolution": "dense"},
+    {"mixer": "both", "convolution": "dense", "merge": "mean"},
+    {"mixer": "attention", "position": "learned", "time_encoding": "rotary", "profile": "first_token"},
+    {"mixer": "attention", "position": "learned", "time_encoding": "none", "profile": "none", "activation": "relu"},
+    {"mixer": "hstu", "position": "learned"},
+    {"mixer": "gru", "position": "learned"},
+    {"mixer": "both", "score": "cosine"},
+]
 
 
 def pytest_generate_tests(metafunc):

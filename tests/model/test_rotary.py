@@ -1,5 +1,3 @@
-import math
-
 import pytest
 import torch
 
@@ -70,7 +68,15 @@ def test_order_alone_ignores_time(time_us_BT):
     assert angles[0, :, 0].tolist() == list(range(20))
 
 
-def test_turning_keeps_lengths():
-    x = torch.randn(2, 1, 5, 8, generator=torch.Generator().manual_seed(0))
-    angles = torch.linspace(0, 4 * math.pi, 20).reshape(1, 1, 5, 4)
-    assert torch.allclose(turn(x, angles.cos(), angles.sin()).norm(dim=-1), x.norm(dim=-1), atol=1e-5)
+def test_planes_go_to_what_is_asked_for():
+    time_us_BT = torch.arange(6)[None] * 3 * DAY_US
+    both, order, time = (
+        rotary_angles(time_us_BT, 8, use_order=use_order, use_time=use_time)
+        for use_order, use_time in [(True, True), (True, False), (False, True)]
+    )
+    assert both.shape == order.shape == time.shape == (1, 6, 8)
+    assert torch.equal(both[0, :, 0], order[0, :, 0])
+    assert torch.equal(order[0, :, 0], torch.arange(6.0))
+    # All planes turn with elapsed time: events at one instant have equal angles.
+    assert not rotary_angles(torch.zeros(1, 6, dtype=torch.int64), 8, use_order=False).any()
+    assert time[0, 1:].any()

@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch.nn.functional import conv1d, leaky_relu, pad
 
-from panther_pipeline.model.sprm import DilatedConvolutions, PatternRecognition
+from panther_pipeline.model.config import ModelConfig
+from panther_pipeline.model.sprm import DenseConvolution, DilatedConvolutions, PatternRecognition
 
 
 @pytest.mark.parametrize(
@@ -14,6 +15,21 @@ def test_convolution_reads_exactly_its_receptive_field(kernel, dilations, expect
     out[0, 10].sum().backward()
     touched = x_BTD.grad[0].abs().sum(-1).nonzero().flatten()
     assert {10 - t.item() for t in touched} == expected
+
+
+def test_dense_convolution_reads_exactly_its_receptive_field():
+    x_BTD = torch.randn(1, 12, 6, requires_grad=True)
+    DenseConvolution(6, 3)(x_BTD)[0, 10, 2].backward()
+    assert x_BTD.grad[0].abs().sum(-1).nonzero().flatten().tolist() == [8, 9, 10]
+    assert (x_BTD.grad[0, 8] != 0).all(), "every channel reads every channel"
+
+
+def test_dense_convolution_equals_conv1d():
+    module = DenseConvolution(6, 3)
+    x_BDT = torch.randn(2, 6, 9)
+    weight_DDK = module.mix.weight.unflatten(1, (3, 6)).transpose(1, 2)  # oldest event first, as conv1d has it
+    expected = leaky_relu(x_BDT + conv1d(pad(x_BDT, (2, 0)), weight_DDK))
+    assert torch.allclose(module(x_BDT.transpose(1, 2)), expected.transpose(1, 2), atol=1e-6)
 
 
 def test_shifted_products_equal_depthwise_convolution():
@@ -29,7 +45,7 @@ def test_shifted_products_equal_depthwise_convolution():
 
 
 def test_prototype_weights_are_those_the_output_is_made_of():
-    module = PatternRecognition(8, 1, 5, 3, [1, 2])
+    module = PatternRecognition(ModelConfig(dim=8, num_heads=1, num_prototypes=5))
     x_BTD = torch.randn(2, 7, 8)
     weights_BTK = module.prototype_weights(x_BTD)
     assert weights_BTK.shape == (2, 7, 5)

@@ -1,11 +1,12 @@
 """Causal self-attention over the user's events.
 
-Shape letters: B windows, T events, D width, H heads, C channels of a head, R planes.
+Shape letters: B windows, T events, D width, H heads, C channels of a head.
 """
 
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
+from panther_pipeline.model.clock import Clock
 from panther_pipeline.model.rotary import turn
 
 
@@ -18,17 +19,15 @@ class CausalAttention(nn.Module):
         self.query_key_value = nn.Linear(dim, 3 * dim, bias=False)
         self.output = nn.Linear(dim, dim, bias=False)
 
-    def forward(self, x_BTD: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
-        """Args: rotation: cosine and sine of shape (B, 1, T, R)."""
+    def forward(self, x_BTD: Tensor, clock: Clock) -> Tensor:
         q_BHTC, k_BHTC, v_BHTC = (
             split_heads(part, self.num_heads) for part in self.query_key_value(x_BTD).chunk(3, -1)
         )
-        cos, sin = (part.to(q_BHTC.dtype) for part in rotation)
+        if clock.rotation is not None:
+            cos, sin = (part.to(q_BHTC.dtype) for part in clock.rotation)
+            q_BHTC, k_BHTC = turn(q_BHTC, cos, sin), turn(k_BHTC, cos, sin)
         # Padding is on the right, so the causal mask hides it: no second mask is needed.
-        mixed_BHTC = scaled_dot_product_attention(
-            turn(q_BHTC, cos, sin), turn(k_BHTC, cos, sin), v_BHTC, is_causal=True
-        )
-        return self.output(join_heads(mixed_BHTC))
+        return self.output(join_heads(scaled_dot_product_attention(q_BHTC, k_BHTC, v_BHTC, is_causal=True)))
 
 
 def split_heads(x_BTD: Tensor, num_heads: int) -> Tensor:

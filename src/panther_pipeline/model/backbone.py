@@ -8,8 +8,8 @@ Different here: attention and pattern recognition run side by side on the same n
 turn with order and with elapsed time; the state at event i is a forecast state: it has read events up to i
 and their times, never the time of the next one.
 
-Shape letters: B windows, T events, F token attributes, P profile attributes, D width, V vocabulary, K
-prototypes.
+Shape letters: B windows, T events, F token attributes, P profile attributes, D width, V vocabulary, S some
+tokens of it, K prototypes.
 """
 
 import hashlib
@@ -22,14 +22,14 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.nn.functional import linear
+from torch.nn.functional import linear, normalize
 
 from panther_pipeline.errors import ArtifactError, ConfigurationError
 from panther_pipeline.model.batch import EventBatch
-from panther_pipeline.model.block import Block
+from panther_pipeline.model.block import make_block
+from panther_pipeline.model.clock import Clock
 from panther_pipeline.model.config import ModelConfig
 from panther_pipeline.model.embedding import EventEmbedding
-from panther_pipeline.model.rotary import rotary_angles
 from panther_pipeline.model.tuple_head import TupleHead
 from panther_pipeline.publish import open_published, publish_folder
 from panther_pipeline.tokenizer.config import TokenizerKind
@@ -54,12 +54,17 @@ class Backbone(nn.Module):
         """Weights are a function of `seed`; the global random state is left as it was.
 
         Raises:
-            ConfigurationError: another `tokenizer_kind` than there are.
+            ConfigurationError: another `tokenizer_kind` than there are; a factored one of which only tokens are read.
         """
         super().__init__()
         if tokenizer_kind not in get_args(TokenizerKind):
             raise ConfigurationError(f"tokenizer_kind '{tokenizer_kind}' is not one of {get_args(TokenizerKind)}.")
         is_structured = tokenizer_kind == "structured"
+        if not is_structured and config.inputs == "token":
+            raise ConfigurationError(
+                "a factored tokenizer has no tokens to read: set pretraining.model.inputs to token_and_attributes, or "
+                "tokenizer.vocabulary.kind to structured."
+            )
         self.config = config
         self.vocab_size = vocab_size
         self.attribute_sizes = attribute_sizes
@@ -70,9 +75,10 @@ class Backbone(nn.Module):
             torch.manual_seed(seed)
             read_tokens = vocab_size if is_structured else None
             self.embedding = EventEmbedding(config, read_tokens, attribute_sizes, profile_sizes)
-            self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
+            self.blocks = nn.ModuleList(make_block(config) for _ in range(config.num_layers))
             self.norm = nn.LayerNorm(config.dim)
-            self.token_bias_V = nn.Parameter(torch.zeros(vocab_size)) if is_structured else None
+            has_bias = is_structured and config.score == "dot"
+            self.token_bias_V = nn.Parameter(torch.zeros(vocab_size)) if has_bias else None
             self.tuple_head = None if is_structured else TupleHead(config.dim, attribute_sizes)
             for module in self.embedding.modules():
                 if isinstance(module, nn.Embedding):
@@ -95,13 +101,17 @@ class Backbone(nn.Module):
         Raises:
             ConfigurationError: the batch is longer than `max_events`.
         """
-        x_BTD, rotation = self._embed(batch)
+        x_BTD, clock = self._embed(batch)
         for block in self.blocks:
-            x_BTD = block(x_BTD, rotation)
+            x_BTD = block(x_BTD, clock)
         return self.norm(self._drop_profile_position(x_BTD))
 
-    def next_token_logits(self, h: Tensor) -> Tensor:
+    def next_token_logits(self, h: Tensor, token_ids_S: Tensor | None = None) -> Tensor:
         """Scores (..., V) of every token as the next one, from states (..., D); tied to the token vectors.
+
+        Args:
+            h: states.
+            token_ids_S: int64; only these tokens, (..., S).
 
         Raises:
             ConfigurationError: a factored backbone, which has none.
@@ -111,7 +121,12 @@ class Backbone(nn.Module):
                 "a factored backbone scores combinations of attributes, not tokens: use its tuple_head, or train with "
                 "tokenizer.vocabulary.kind: structured."
             )
-        return linear(h, self.embedding.token.weight, self.token_bias_V)
+        vectors_VD, bias_V = self.embedding.token.weight, self.token_bias_V
+        if token_ids_S is not None:
+            vectors_VD, bias_V = self.embedding.token(token_ids_S), None if bias_V is None else bias_V[token_ids_S]
+        if self.config.score == "cosine":
+            return linear(normalize(h, dim=-1), normalize(vectors_VD, dim=-1)) / self.config.score_temperature
+        return linear(h, vectors_VD, bias_V)
 
     def profile_vector(self, profile_ids_BP: Tensor) -> Tensor | None:
         """p_u, (B, D), or None when this backbone reads no profile."""
@@ -123,10 +138,10 @@ class Backbone(nn.Module):
         Returns:
             None when the mixer has no prototypes.
         """
-        x_BTD, rotation = self._embed(batch)
+        x_BTD, clock = self._embed(batch)
         blocks = list(self.blocks)
         for block in blocks[: layer % len(blocks)]:
-            x_BTD = block(x_BTD, rotation)
+            x_BTD = block(x_BTD, clock)
         weights_BTK = blocks[layer].prototype_weights(x_BTD)
         return None if weights_BTK is None else self._drop_profile_position(weights_BTK)
 
@@ -134,15 +149,18 @@ class Backbone(nn.Module):
     def start_from_frequencies(self, counts_V: np.ndarray) -> None:
         """Let the untrained model predict the token frequencies: training starts where popularity ends.
 
-        For the structured kind; the other one's `tuple_head` has a method of this name.
+        For the structured kind; the other one's `tuple_head` has a method of this name. Cosines have no bias: nothing
+        happens.
 
         Args:
             counts_V: int64 how often each token was a training target.
         """
+        if self.token_bias_V is None:
+            return
         frequency_V = (torch.from_numpy(counts_V).double() + 0.5) / (counts_V.sum() + 0.5 * len(counts_V))
         self.token_bias_V.copy_(frequency_V.log())
 
-    def _embed(self, batch: EventBatch) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    def _embed(self, batch: EventBatch) -> tuple[Tensor, Clock]:
         num_events = batch.token_ids_BT.shape[1]
         if num_events > self.max_events:
             raise ConfigurationError(
@@ -152,9 +170,7 @@ class Backbone(nn.Module):
         time_us_BT = batch.time_us_BT
         if self.embedding.profile_mode == "first_token":
             time_us_BT = torch.cat([time_us_BT[:, :1], time_us_BT], dim=1)
-        num_planes = self.config.dim // self.config.num_heads // 2
-        angles_B1TR = rotary_angles(time_us_BT, num_planes, self.config.time_encoding == "rotary")[:, None]
-        return self.embedding(batch), (angles_B1TR.cos(), angles_B1TR.sin())
+        return self.embedding(batch), Clock.read(time_us_BT, self.config)
 
     def _drop_profile_position(self, x_BTD: Tensor) -> Tensor:
         return x_BTD[:, 1:] if self.embedding.profile_mode == "first_token" else x_BTD

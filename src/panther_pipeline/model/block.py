@@ -1,4 +1,4 @@
-"""One transformer block: attention and pattern recognition in parallel, then the feed-forward part.
+"""One block: a mixer that reads the events before, then the feed-forward part.
 
 Shape letters: B windows, T events, D width.
 """
@@ -6,8 +6,18 @@ Shape letters: B windows, T events, D width.
 from torch import Tensor, nn
 
 from panther_pipeline.model.attention import CausalAttention
+from panther_pipeline.model.clock import Clock
 from panther_pipeline.model.config import ModelConfig
+from panther_pipeline.model.hstu import HstuBlock
+from panther_pipeline.model.recurrent import RecurrentMixer
 from panther_pipeline.model.sprm import PatternRecognition
+
+_ACTIVATIONS = {"gelu": nn.GELU, "relu": nn.ReLU}
+
+
+def make_block(config: ModelConfig) -> nn.Module:
+    """A module that maps (B, T, D) and a clock to (B, T, D), causally."""
+    return HstuBlock(config) if config.mixer == "hstu" else Block(config)
 
 
 class Block(nn.Module):
@@ -15,26 +25,28 @@ class Block(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        dim, hidden = config.dim, config.feed_forward_multiple * config.dim
-        self.attention = CausalAttention(dim, config.num_heads) if config.mixer != "sprm" else None
-        self.patterns = (
-            PatternRecognition(dim, config.num_heads, config.num_prototypes, config.kernel_size, config.dilations)
-            if config.mixer != "attention"
-            else None
-        )
-        self.merge_scale = 0.5 if config.mixer == "both" and config.merge == "mean" else 1.0
+        dim, hidden = config.dim, config.feed_forward_dim
+        mixer = config.mixer
+        self.attention = CausalAttention(dim, config.num_heads) if mixer in ("both", "attention") else None
+        self.patterns = PatternRecognition(config) if mixer in ("both", "sprm") else None
+        self.recurrent = RecurrentMixer(dim) if mixer == "gru" else None
+        self.merge_scale = 0.5 if mixer == "both" and config.merge == "mean" else 1.0
         self.mixer_norm = nn.LayerNorm(dim)
         self.feed_forward_norm = nn.LayerNorm(dim)
-        self.feed_forward = nn.Sequential(nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, dim))
+        self.feed_forward = nn.Sequential(
+            nn.Linear(dim, hidden), _ACTIVATIONS[config.activation](), nn.Linear(hidden, dim)
+        )
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x_BTD: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
+    def forward(self, x_BTD: Tensor, clock: Clock) -> Tensor:
         normed_BTD = self.mixer_norm(x_BTD)
         parts = []
         if self.attention is not None:
-            parts.append(self.attention(normed_BTD, rotation))
+            parts.append(self.attention(normed_BTD, clock))
         if self.patterns is not None:
             parts.append(self.patterns(normed_BTD))
+        if self.recurrent is not None:
+            parts.append(self.recurrent(normed_BTD))
         x_BTD = x_BTD + self.dropout(sum(parts[1:], parts[0]) * self.merge_scale)
         return x_BTD + self.dropout(self.feed_forward(self.feed_forward_norm(x_BTD)))
 

@@ -27,10 +27,12 @@ class EventEmbedding(nn.Module):
         dim, width = config.dim, config.attribute_dim
         self.profile_mode = config.profile if profile_sizes else "none"
         self.profile_weight = config.profile_weight
+        read_sizes = attribute_sizes if config.inputs == "token_and_attributes" else []
         self.token = None if vocab_size is None else nn.Embedding(vocab_size, dim)
-        self.attributes = nn.ModuleList(nn.Embedding(size, width) for size in attribute_sizes)
+        self.attributes = nn.ModuleList(nn.Embedding(size, width) for size in read_sizes)
         token_width = 0 if vocab_size is None else dim
-        self.project = nn.Linear(token_width + width * len(attribute_sizes), dim, bias=False)
+        self.project = nn.Linear(token_width + width * len(read_sizes), dim, bias=False)
+        self.position = nn.Embedding(config.max_events, dim) if config.position == "learned" else None
         self.time = TimeEmbedding(dim) if config.time_encoding != "none" else None
         self.profile = ProfileEmbedding(dim, width, profile_sizes) if self.profile_mode != "none" else None
         self.norm = nn.LayerNorm(dim)
@@ -42,6 +44,9 @@ class EventEmbedding(nn.Module):
         if self.token is not None:
             columns = [self.token(batch.token_ids_BT), *columns]
         x_BTD = self.project(torch.cat(columns, dim=-1))
+        if self.position is not None:
+            # Counted from the window's first event: counting from the newest would let the future move the past.
+            x_BTD = x_BTD + self.position.weight[: x_BTD.shape[1]]
         if self.time is not None:
             x_BTD = x_BTD + self.time(batch.time_us_BT)
         x_BTD = self.norm(x_BTD)

@@ -16,7 +16,7 @@ _NAMED_PERIODS_US = [DAY_US, 7 * DAY_US, _MONTH_US, _YEAR_US, HOUR_US]  # by imp
 _ORDER_BASE = 10_000.0
 
 
-def rotary_angles(time_us_BT: Tensor, num_planes: int, use_time: bool) -> Tensor:
+def rotary_angles(time_us_BT: Tensor, num_planes: int, *, use_order: bool = True, use_time: bool = True) -> Tensor:
     """The angle by which each plane of each event is turned.
 
     Attention between events i and j depends on angle_i - angle_j alone, so counting from the window's first
@@ -26,20 +26,23 @@ def rotary_angles(time_us_BT: Tensor, num_planes: int, use_time: bool) -> Tensor
 
     Args:
         time_us_BT: int64 microseconds.
-        num_planes: R; with `use_time`, the first half turns with the order, the rest with elapsed time.
+        num_planes: R; with both, the first half turns with the order, the rest with elapsed time.
+        use_order: turn with the position in the window.
+        use_time: turn with elapsed time.
 
     Returns:
         float32 (B, T, R), radians.
 
     Source: RoPE, arXiv 2104.09864 §3.2.2 (base 10000); periods from an hour to a year, ours (design §5).
     """
-    num_order = num_planes - num_planes // 2 if use_time else num_planes
+    num_time = (num_planes // 2 if use_order else num_planes) if use_time else 0
+    num_order = num_planes - num_time if use_order else 0
     device = time_us_BT.device
     order_T = torch.arange(time_us_BT.shape[1], device=device, dtype=torch.float64)
-    frequency_R = _ORDER_BASE ** (-torch.arange(num_order, device=device, dtype=torch.float64) / num_order)
+    frequency_R = _ORDER_BASE ** (-torch.arange(num_order, device=device, dtype=torch.float64) / max(1, num_order))
     angles_BTR = (order_T[:, None] * frequency_R).expand(len(time_us_BT), -1, -1)
-    if use_time and num_planes > num_order:
-        period_us_R = torch.tensor(time_periods_us(num_planes - num_order), device=device)
+    if num_time:
+        period_us_R = torch.tensor(time_periods_us(num_time), device=device)
         elapsed_us_BT1 = (time_us_BT - time_us_BT[:, :1])[..., None]
         turns_BTR = (elapsed_us_BT1 % period_us_R).double() / period_us_R
         angles_BTR = torch.cat([angles_BTR, turns_BTR * (2 * math.pi)], dim=-1)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu, pad, scaled_dot_product_attention, softmax
 
 from panther_pipeline.model.attention import join_heads, split_heads
+from panther_pipeline.model.config import ModelConfig
 
 
 class DilatedConvolutions(nn.Module):
@@ -45,14 +46,34 @@ class DilatedConvolutions(nn.Module):
         return taps
 
 
+class DenseConvolution(nn.Module):
+    """One causal convolution that mixes channels, added to its input, then LeakyReLU (PANTHER's released code)."""
+
+    def __init__(self, dim: int, kernel_size: int) -> None:
+        super().__init__()
+        self.kernel_size = kernel_size
+        self.mix = nn.Linear(kernel_size * dim, dim, bias=False)
+
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        num_events = x_BTD.shape[1]
+        padded = pad(x_BTD, (0, 0, self.kernel_size - 1, 0))
+        shifted = [padded[:, start : start + num_events] for start in range(self.kernel_size)]
+        return leaky_relu(x_BTD + self.mix(torch.cat(shifted, dim=-1)))
+
+
 class PatternRecognition(nn.Module):
     """Convolutions, then attention of every event to K learnable prototypes; cost grows with T·K, not T²."""
 
-    def __init__(self, dim: int, num_heads: int, num_prototypes: int, kernel_size: int, dilations: list[int]) -> None:
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.num_heads = num_heads
-        self.convolutions = DilatedConvolutions(dim, kernel_size, dilations)
-        self.prototypes_KD = nn.Parameter(torch.randn(num_prototypes, dim))
+        dim = config.dim
+        self.num_heads = config.num_heads
+        self.convolutions = (
+            DilatedConvolutions(dim, config.kernel_size, config.dilations)
+            if config.convolution == "dilated"
+            else DenseConvolution(dim, config.kernel_size)
+        )
+        self.prototypes_KD = nn.Parameter(torch.randn(config.num_prototypes, dim))
         self.prototype_norm = nn.LayerNorm(dim)
         self.query = nn.Linear(dim, dim, bias=False)
         self.key_value = nn.Linear(dim, 2 * dim, bias=False)
