@@ -105,10 +105,11 @@ def read_raw(read_lines):
 def assert_fits():
     """Parameters of a ledger build, and every source of the tokenizer's fields is there."""
     from panther_pipeline.tokenizer import VocabularyConfig
-    from panther_pipeline.training.config import TrainingConfig
+    from panther_pipeline.training.config import LossConfig, TrainingConfig
 
     def check(ledger: Ledger) -> None:
         vocabulary = VocabularyConfig(**ledger.parameters["tokenizer"]["vocabulary"])
+        LossConfig(**ledger.parameters["pretraining"]["loss"])
         TrainingConfig(**ledger.parameters["pretraining"]["training"])
         columns = {f.column or f.name for f in vocabulary.fields if f.source in ("category", "number")}
         assert columns <= set(ledger.valid_events.columns)

@@ -14,7 +14,7 @@ from panther_pipeline.model.config import ModelConfig
 from panther_pipeline.pipelines.pretrain import create_pipeline
 from panther_pipeline.report.training_plot import plot_training_curves
 from panther_pipeline.training.checkpoint import CheckpointFolder
-from panther_pipeline.training.config import TrainingConfig
+from panther_pipeline.training.config import LossConfig, TrainingConfig
 from panther_pipeline.training.pretraining import pretrain
 
 
@@ -33,6 +33,7 @@ def kind(request):
 def run_pretrain(sequences, kind, tmp_path):
     torch.set_num_threads(1)
     model = ModelConfig(dim=16, num_layers=1, num_heads=2, max_events=16, num_prototypes=4)
+    loss = LossConfig(contrastive_weight=0.2)
     training = TrainingConfig(max_steps=4, warmup_steps=1, log_every=2, eval_every=2, batch_size=8, num_threads=1)
     catalog = DataCatalog(
         {
@@ -40,11 +41,12 @@ def run_pretrain(sequences, kind, tmp_path):
             "tokenizer": MemoryDataset(SimpleNamespace(kind=kind), copy_mode="assign"),
             "pretraining_checkpoints": MemoryDataset(CheckpointFolder(tmp_path), copy_mode="assign"),
             "params:pretraining.model": MemoryDataset(model),
+            "params:pretraining.loss": MemoryDataset(loss),
             "params:pretraining.training": MemoryDataset(training),
         }
     )
     outputs = SequentialRunner().run(create_pipeline(), catalog)
-    expected = pretrain(sequences, model, training, tokenizer_kind=kind)
+    expected = pretrain(sequences, model, loss, training, tokenizer_kind=kind)
     return {name: dataset.load() for name, dataset in outputs.items()}, expected
 
 
@@ -75,10 +77,12 @@ def test_parameters_of_every_environment_build(environments, load_config):
     for env in environments:
         block = load_config(env)["parameters"]["pretraining"]
         ModelConfig(**block["model"])
+        LossConfig(**block["loss"])
         TrainingConfig(**block["training"])
 
 
 def test_base_parameters_name_every_field(load_config):
     block = load_config()["parameters"]["pretraining"]
     assert set(block["model"]) == set(ModelConfig.model_fields)
+    assert set(block["loss"]) == set(LossConfig.model_fields)
     assert set(block["training"]) == set(TrainingConfig.model_fields)

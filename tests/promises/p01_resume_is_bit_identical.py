@@ -27,7 +27,7 @@ def child(folder: Path, forget_random_state: bool) -> None:
     from panther_pipeline.model.config import ModelConfig
     from panther_pipeline.training import loop, run
     from panther_pipeline.training.checkpoint import CheckpointFolder
-    from panther_pipeline.training.config import TrainingConfig
+    from panther_pipeline.training.config import LossConfig, TrainingConfig
     from panther_pipeline.training.optimizer import optimizer_tensors
     from panther_pipeline.training.pretraining import pretrain
 
@@ -45,7 +45,12 @@ def child(folder: Path, forget_random_state: bool) -> None:
     )  # fmt: skip
     sequences = random_sequences(num_users=40)
     backbone, curves = pretrain(
-        sequences, model, training, CheckpointFolder(folder), lambda step, _: print("STEP", step, flush=True)
+        sequences,
+        model,
+        LossConfig(),
+        training,
+        CheckpointFolder(folder),
+        lambda step, _: print("STEP", step, flush=True),
     )
     digest = hashlib.sha256(curves.write_csv().encode())
     for tensors in (backbone.state_dict(), optimizer_tensors(optimizers[0])):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from panther_pipeline.model.config import ModelConfig
-from panther_pipeline.training.config import TrainingConfig
+from panther_pipeline.training.config import LossConfig, TrainingConfig
 
 
 @pytest.fixture(scope="session")
@@ -23,6 +23,11 @@ def one_thread():
 @pytest.fixture
 def model_config() -> ModelConfig:
     return ModelConfig(dim=16, num_layers=1, num_heads=2, max_events=16, num_prototypes=4, attribute_dim=4)
+
+
+@pytest.fixture
+def loss_config() -> LossConfig:
+    return LossConfig()
 
 
 @pytest.fixture

@@ -13,8 +13,10 @@ from panther_pipeline.model.batch import EventBatch
 from panther_pipeline.training import loop, run
 from panther_pipeline.training.batches import BatchOrder, validation_windows
 from panther_pipeline.training.checkpoint import CheckpointFolder
+from panther_pipeline.training.config import LossConfig
 from panther_pipeline.training.evaluation import evaluate
 from panther_pipeline.training.loop import run_identity, source_digest, train
+from panther_pipeline.training.objective import Objective
 from panther_pipeline.training.pretraining import pretrain, untrained_backbone
 
 
@@ -32,16 +34,16 @@ def kill_at(step):
 
 @pytest.mark.parametrize("killed_at", [3, 6, 9])
 def test_resumed_run_equals_uninterrupted_bitwise(
-    killed_at, random_sequences, model_config, make_config, tmp_path, caplog
+    killed_at, random_sequences, model_config, loss_config, make_config, tmp_path, caplog
 ):
     sequences, config = random_sequences(), make_config()
-    whole, whole_curves = pretrain(sequences, model_config, config)
+    whole, whole_curves = pretrain(sequences, model_config, loss_config, config)
     folder = CheckpointFolder(tmp_path)
     with pytest.raises(Killed):
-        pretrain(sequences, model_config, config, folder, kill_at(killed_at))
+        pretrain(sequences, model_config, loss_config, config, folder, kill_at(killed_at))
     torch.rand(5)  # whatever the process does in between must not matter
     with caplog.at_level(logging.INFO):
-        resumed, curves = pretrain(sequences, model_config, config, folder)
+        resumed, curves = pretrain(sequences, model_config, loss_config, config, folder)
     assert f"continuing at step {killed_at - 1 - (killed_at - 1) % 2} of 12" in caplog.text
     assert resumed.digest == whole.digest
     assert curves.equals(whole_curves)
@@ -49,42 +51,42 @@ def test_resumed_run_equals_uninterrupted_bitwise(
 
 @pytest.mark.parametrize("lost", ["rng.", "optimizer."])
 def test_resume_differs_when_the_snapshot_lacks_a_part(
-    lost, random_sequences, model_config, make_config, tmp_path, monkeypatch
+    lost, random_sequences, model_config, loss_config, make_config, tmp_path, monkeypatch
 ):
     # The red twin of the test above: it would notice.
     sequences, config = random_sequences(), make_config()
-    whole, _ = pretrain(sequences, model_config, config)
+    whole, _ = pretrain(sequences, model_config, loss_config, config)
     folder = CheckpointFolder(tmp_path)
     with pytest.raises(Killed):
-        pretrain(sequences, model_config, config, folder, kill_at(9))
+        pretrain(sequences, model_config, loss_config, config, folder, kill_at(9))
     if lost == "rng.":
         monkeypatch.setattr(run, "restore_random_state", lambda tensors, device: None)
     else:
         monkeypatch.setattr(run, "restore_optimizer", lambda optimizer, tensors: None)
-    resumed, _ = pretrain(sequences, model_config, config, folder)
+    resumed, _ = pretrain(sequences, model_config, loss_config, config, folder)
     assert resumed.digest != whole.digest
 
 
-def test_checkpoint_of_another_run_is_not_continued(random_sequences, model_config, make_config, tmp_path):
+def test_checkpoint_of_another_run_is_not_continued(random_sequences, model_config, loss_config, make_config, tmp_path):
     sequences = random_sequences()
     folder = CheckpointFolder(tmp_path)
     with pytest.raises(Killed):
-        pretrain(sequences, model_config, make_config(), folder, kill_at(6))
+        pretrain(sequences, model_config, loss_config, make_config(), folder, kill_at(6))
     other = make_config(seed=1)
-    expected, _ = pretrain(sequences, model_config, other)
-    assert pretrain(sequences, model_config, other, folder)[0].digest == expected.digest
+    expected, _ = pretrain(sequences, model_config, loss_config, other)
+    assert pretrain(sequences, model_config, loss_config, other, folder)[0].digest == expected.digest
 
 
 # 11 steps end between two saves, 12 at one; with patience the run ends before either.
 @pytest.mark.parametrize("changes", [{"max_steps": 11}, {}, {"max_steps": 200, "eval_every": 5, "patience": 2}])
 def test_finished_training_is_not_repeated(
-    changes, random_sequences, model_config, make_config, tmp_path, caplog, monkeypatch
+    changes, random_sequences, model_config, loss_config, make_config, tmp_path, caplog, monkeypatch
 ):
     sequences, config, folder = random_sequences(), make_config(peak_lr=3e-2, **changes), CheckpointFolder(tmp_path)
-    first, curves = pretrain(sequences, model_config, config, folder)
-    monkeypatch.setattr(loop, "compute_losses", None)  # any further step would fail
+    first, curves = pretrain(sequences, model_config, loss_config, config, folder)
+    monkeypatch.setattr(Objective, "forward", None)  # any further step would fail
     with caplog.at_level(logging.INFO):
-        again, same_curves = pretrain(sequences, model_config, config, folder)
+        again, same_curves = pretrain(sequences, model_config, loss_config, config, folder)
     assert again.digest == first.digest
     assert same_curves.equals(curves)
     assert not again.training
@@ -93,14 +95,14 @@ def test_finished_training_is_not_repeated(
 
 
 def test_finished_training_of_other_code_is_repeated(
-    random_sequences, model_config, make_config, tmp_path, monkeypatch, caplog
+    random_sequences, model_config, loss_config, make_config, tmp_path, monkeypatch, caplog
 ):
     sequences, folder = random_sequences(), CheckpointFolder(tmp_path / "checkpoints")
-    pretrain(sequences, model_config, make_config(), folder)
+    pretrain(sequences, model_config, loss_config, make_config(), folder)
     (tmp_path / "losses.py").write_text("changed = True")
     monkeypatch.setattr(loop, "_CODE_FOLDERS", (tmp_path,))
     with caplog.at_level(logging.INFO):
-        pretrain(sequences, model_config, make_config(), folder)
+        pretrain(sequences, model_config, loss_config, make_config(), folder)
     assert "another configuration, data, code" in caplog.text
     assert "finished before" not in caplog.text
 
@@ -117,32 +119,34 @@ def test_source_digest_changes_with_name_and_content(tmp_path):
 
 def test_identity_changes_with_everything_that_matters(random_sequences, model_config, make_config):
     sequences, config, cpu = random_sequences(), make_config(), torch.device("cpu")
-    model = untrained_backbone(sequences, model_config, seed=0)
-    base = run_identity(model, sequences, config, cpu, 1)
-    assert base == run_identity(untrained_backbone(sequences, model_config, seed=0), random_sequences(), config, cpu, 1)
+
+    def objective(seed=0, weight=0.1, **changes):
+        model = untrained_backbone(sequences, model_config.model_copy(update=changes), seed)
+        return Objective(model, LossConfig(contrastive_weight=weight), sequences)
+
+    base = run_identity(objective(), sequences, config, cpu, 1)
+    assert base == run_identity(objective(), random_sequences(), config, cpu, 1)
     others = [
-        run_identity(model, sequences, config, cpu, 2),
-        run_identity(model, sequences, make_config(peak_lr=2e-3), cpu, 1),
-        run_identity(model, replace(sequences, time_us_N=sequences.time_us_N + 1), config, cpu, 1),
-        run_identity(untrained_backbone(sequences, model_config, seed=1), sequences, config, cpu, 1),
-        run_identity(
-            untrained_backbone(sequences, model_config.model_copy(update={"merge": "mean"}), seed=0),
-            sequences, config, cpu, 1,
-        ),
-    ]  # fmt: skip
-    assert len({base, *others}) == 6
+        run_identity(objective(), sequences, config, cpu, 2),
+        run_identity(objective(), sequences, make_config(peak_lr=2e-3), cpu, 1),
+        run_identity(objective(), replace(sequences, time_us_N=sequences.time_us_N + 1), config, cpu, 1),
+        run_identity(objective(seed=1), sequences, config, cpu, 1),
+        run_identity(objective(weight=0.2), sequences, config, cpu, 1),
+        run_identity(objective(merge="mean"), sequences, config, cpu, 1),
+    ]
+    assert len({base, *others}) == 7
 
 
-def test_training_leaves_global_state_alone(random_sequences, model_config, make_config):
+def test_training_leaves_global_state_alone(random_sequences, model_config, loss_config, make_config):
     torch.manual_seed(11)
     state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].tolist()
-    pretrain(random_sequences(), model_config, make_config(num_threads=2, max_steps=3))
+    pretrain(random_sequences(), model_config, loss_config, make_config(num_threads=2, max_steps=3))
     assert torch.equal(state, torch.get_rng_state())
     assert np.random.get_state()[1].tolist() == numpy_state
     assert torch.get_num_threads() == 1
 
 
-def test_events_after_training_never_reach_the_weights(random_sequences, model_config, make_config):
+def test_events_after_training_never_reach_the_weights(random_sequences, model_config, loss_config, make_config):
     sequences = random_sequences()
     tokens = sequences.token_ids_N.copy()
     later = sequences.split_N != TRAIN
@@ -150,42 +154,44 @@ def test_events_after_training_never_reach_the_weights(random_sequences, model_c
     times = sequences.time_us_N + later * 10**12
     # Without validation events the last weights are kept: nothing may look at what came later.
     hidden = np.where(later, UNUSED, TRAIN).astype(np.int8)
-    first, _ = pretrain(replace(sequences, split_N=hidden), model_config, make_config())
+    first, _ = pretrain(replace(sequences, split_N=hidden), model_config, loss_config, make_config())
     changed = replace(sequences, split_N=hidden, token_ids_N=tokens, time_us_N=times)
-    assert pretrain(changed, model_config, make_config())[0].digest == first.digest
+    assert pretrain(changed, model_config, loss_config, make_config())[0].digest == first.digest
 
 
-def test_planted_motif_is_learnt(random_sequences, model_config, make_config):
+def test_planted_motif_is_learnt(random_sequences, model_config, loss_config, make_config):
     sequences = random_sequences(num_users=60, motif=[3, 5, 3, 7, 2])
     config = make_config(max_steps=150, warmup_steps=10, peak_lr=1e-2, batch_size=16, eval_every=150)
-    _, curves = pretrain(sequences, model_config, config)
+    _, curves = pretrain(sequences, model_config, loss_config, config)
     last = {row["metric"]: row["value"] for row in curves.sort("step").iter_rows(named=True)}
     # After 3 comes 5 or 7: only a model that reads further back than one event gets them right.
     assert last["valid_hr@1"] > 0.95
     assert last["valid_nll"] < 0.3
 
 
-def test_best_weights_are_kept(random_sequences, model_config, make_config):
+def test_best_weights_are_kept(random_sequences, model_config, loss_config, make_config):
     sequences = random_sequences()
     config = make_config(max_steps=60, eval_every=5, peak_lr=3e-2)
-    model, curves = pretrain(sequences, model_config, config)
+    model, curves = pretrain(sequences, model_config, loss_config, config)
     looks = curves.filter(metric="valid_nll")["value"]
     assert looks.min() < looks[-1]
     windows = validation_windows(sequences, 16, config.eval_windows, config.seed)
     assert evaluate(model, sequences, windows, 8, torch.device("cpu"))["nll"] == looks.min()
 
 
-def test_patience_stops_early(random_sequences, model_config, make_config):
+def test_patience_stops_early(random_sequences, model_config, loss_config, make_config):
     config = make_config(max_steps=200, eval_every=5, peak_lr=3e-2, patience=2)
-    _, curves = pretrain(random_sequences(), model_config, config)
+    _, curves = pretrain(random_sequences(), model_config, loss_config, config)
     looks = curves.filter(metric="valid_nll")["value"].to_list()
     assert curves["step"].max() < 200
     assert len(looks) == looks.index(min(looks)) + 3
 
 
-def test_curves_hold_losses_validation_and_rate(random_sequences, model_config, make_config):
+def test_curves_hold_losses_validation_and_rate(random_sequences, model_config, loss_config, make_config):
     points = []
-    _, curves = pretrain(random_sequences(), model_config, make_config(), report=lambda *point: points.append(point))
+    _, curves = pretrain(
+        random_sequences(), model_config, loss_config, make_config(), report=lambda *point: points.append(point)
+    )
     names = {
         "train_loss", "train_next_token_loss", "train_contrastive_loss", "learning_rate",
         "valid_nll", "valid_hr@1", "valid_hr@10",
@@ -202,46 +208,48 @@ def test_curves_hold_losses_validation_and_rate(random_sequences, model_config, 
     assert all(value > 0 for _, name, value in reported if name == "tokens_per_s")
 
 
-def test_ledger_without_profiles_trains_without_contrast(random_sequences, model_config, make_config):
-    _, curves = pretrain(random_sequences(num_profiles=0), model_config, make_config())
+def test_ledger_without_profiles_trains_without_contrast(random_sequences, model_config, loss_config, make_config):
+    _, curves = pretrain(random_sequences(num_profiles=0), model_config, loss_config, make_config())
     assert "train_contrastive_loss" not in set(curves["metric"])
 
 
-def test_loss_that_is_not_finite_names_step_and_users(random_sequences, model_config, make_config, monkeypatch):
-    original = loop.compute_losses
+def test_loss_that_is_not_finite_names_step_and_users(
+    random_sequences, model_config, loss_config, make_config, monkeypatch
+):
+    original = Objective.forward
 
-    def explode(model, batch, config):
-        losses = original(model, batch, config)
+    def explode(self, batch):
+        losses = original(self, batch)
         return losses | {"loss": losses["loss"] * math.nan}
 
     sequences = random_sequences()
-    monkeypatch.setattr(loop, "compute_losses", explode)
+    monkeypatch.setattr(Objective, "forward", explode)
     with pytest.raises(TrainingError, match=r"loss of step 0 is not finite") as caught:
-        pretrain(sequences, model_config, make_config())
+        pretrain(sequences, model_config, loss_config, make_config())
     users = BatchOrder(sequences, 16, 8, 0).batch_at(0).user_ix_B
     assert f"positions {users[0]}, {users[1]}" in str(caught.value)
     assert "u0" not in str(caught.value)
 
 
-def test_memory_exhausted_says_what_to_lower(random_sequences, model_config, make_config, monkeypatch):
+def test_memory_exhausted_says_what_to_lower(random_sequences, model_config, loss_config, make_config, monkeypatch):
     def exhaust(*_):
         raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
 
-    monkeypatch.setattr(loop, "compute_losses", exhaust)
+    monkeypatch.setattr(Objective, "forward", exhaust)
     with pytest.raises(TrainingError, match=r"memory on cpu ran out at step 0, with 8 windows.*batch_size"):
-        pretrain(random_sequences(), model_config, make_config())
+        pretrain(random_sequences(), model_config, loss_config, make_config())
 
 
-def test_missing_gpu_is_said(random_sequences, model_config, make_config, monkeypatch):
+def test_missing_gpu_is_said(random_sequences, model_config, loss_config, make_config, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(TrainingError, match="finds no GPU"):
-        pretrain(random_sequences(), model_config, make_config(device="cuda"))
+        pretrain(random_sequences(), model_config, loss_config, make_config(device="cuda"))
 
 
-def test_bfloat16_trains_close_to_float32(random_sequences, model_config, make_config):
+def test_bfloat16_trains_close_to_float32(random_sequences, model_config, loss_config, make_config):
     last = []
     for precision in ("float32", "bfloat16"):
-        model, curves = pretrain(random_sequences(), model_config, make_config(precision=precision))
+        model, curves = pretrain(random_sequences(), model_config, loss_config, make_config(precision=precision))
         assert all(p.dtype == torch.float32 for p in model.parameters())
         last.append(curves.filter(metric="train_loss")["value"][-1])
     assert last[0] != last[1]
@@ -264,9 +272,9 @@ class Repeater(torch.nn.Module):
         return h
 
 
-def test_any_next_token_model_can_be_trained(random_sequences, make_config):
+def test_any_next_token_model_can_be_trained(random_sequences, loss_config, make_config):
     torch.manual_seed(0)
-    curves = train(Repeater(), random_sequences(), make_config(peak_lr=0.1, max_steps=30))
+    curves = train(Repeater(), random_sequences(), loss_config, make_config(peak_lr=0.1, max_steps=30))
     losses = curves.filter(metric="train_loss")["value"]
     assert losses[-1] < losses[0]
 
@@ -322,13 +330,13 @@ def test_factored_evaluation_is_that_of_whole_tuples(random_sequences, model_con
     assert metrics["hr@10"] == pytest.approx(np.mean(hits))
 
 
-def test_factored_training_learns_what_follows_what(random_sequences, model_config, make_config):
+def test_factored_training_learns_what_follows_what(random_sequences, model_config, loss_config, make_config):
     sequences = random_sequences(motif=[1, 2, 3, 4])
     # The second attribute follows from the first of the same event, the first from the event before.
     first = sequences.token_ids_N
     sequences = replace(sequences, attribute_ids_NF=np.stack([first, 5 - first], axis=1).astype(np.int32))
     config = make_config(max_steps=60, peak_lr=0.01, eval_every=60)
-    model, curves = pretrain(sequences, model_config, config, tokenizer_kind="factored")
+    model, curves = pretrain(sequences, model_config, loss_config, config, tokenizer_kind="factored")
     assert model.tokenizer_kind == "factored"
     losses = curves.filter(metric="train_next_tuple_loss")["value"]
     assert losses[0] > 2
@@ -336,22 +344,28 @@ def test_factored_training_learns_what_follows_what(random_sequences, model_conf
     assert curves.filter(metric="valid_hr@1")["value"][-1] > 0.9
 
 
-def test_resumed_factored_run_equals_uninterrupted_bitwise(random_sequences, model_config, make_config, tmp_path):
+def test_resumed_factored_run_equals_uninterrupted_bitwise(
+    random_sequences, model_config, loss_config, make_config, tmp_path
+):
     sequences, config = random_sequences(), make_config()
-    whole, _ = pretrain(sequences, model_config, config, tokenizer_kind="factored")
+    whole, _ = pretrain(sequences, model_config, loss_config, config, tokenizer_kind="factored")
     folder = CheckpointFolder(tmp_path)
     with pytest.raises(Killed):
-        pretrain(sequences, model_config, config, folder, kill_at(6), tokenizer_kind="factored")
-    assert pretrain(sequences, model_config, config, folder, tokenizer_kind="factored")[0].digest == whole.digest
+        pretrain(sequences, model_config, loss_config, config, folder, kill_at(6), tokenizer_kind="factored")
+    assert (
+        pretrain(sequences, model_config, loss_config, config, folder, tokenizer_kind="factored")[0].digest
+        == whole.digest
+    )
 
 
-def test_data_digest_covers_attributes(random_sequences, model_config, make_config):
+def test_data_digest_covers_attributes(random_sequences, model_config, loss_config, make_config):
     sequences = random_sequences()
-    model = untrained_backbone(sequences, model_config, seed=0)
+    objective = Objective(untrained_backbone(sequences, model_config, seed=0), loss_config, sequences)
     digests = set()
     for name in ("token_ids_N", "attribute_ids_NF", "split_N", "profile_ids_UP", "offsets_U1"):
         changed = getattr(sequences, name).copy()
         changed.flat[-1] += 1
-        digests.add(run_identity(model, replace(sequences, **{name: changed}), make_config(), torch.device("cpu"), 1))
+        other = replace(sequences, **{name: changed})
+        digests.add(run_identity(objective, other, make_config(), torch.device("cpu"), 1))
     assert len(digests) == 5
     assert all(len(digest) == len(hashlib.sha256().hexdigest()) for digest in digests)

@@ -1,4 +1,4 @@
-"""How long, how fast and on what the backbone is trained."""
+"""What the backbone is trained to do; how long, how fast and on what."""
 
 from typing import Literal, Self
 
@@ -7,8 +7,15 @@ from pydantic import Field, model_validator
 from panther_pipeline.config import Config
 
 
+class LossConfig(Config):
+    """The objective: next transaction + weight · further terms; a term of weight 0 is off."""
+
+    contrastive_weight: float = Field(default=0.1, ge=0)  # similar profiles attract; off without profiles
+    contrastive_temperature: float = Field(default=0.1, gt=0)
+
+
 class TrainingConfig(Config):
-    """One training run; with the data, the model and the thread count it determines every weight."""
+    """One training run; with the data, the model, the objective and the thread count it determines every weight."""
 
     seed: int = Field(default=0, ge=0)
     batch_size: int = Field(default=32, ge=1)  # windows of at most max_events events
@@ -18,8 +25,6 @@ class TrainingConfig(Config):
     betas: list[float] = Field(default=[0.9, 0.98], min_length=2, max_length=2)
     weight_decay: float = Field(default=0.01, ge=0)  # on matrices only
     grad_clip: float = Field(default=1.0, gt=0)  # largest norm of the gradient
-    contrastive_weight: float = Field(default=0.1, ge=0)  # total = L_gen + weight · L_CL; needs profiles
-    contrastive_temperature: float = Field(default=0.1, gt=0)
     log_every: int = Field(default=25, ge=1)  # steps between two points of the training curve
     eval_every: int = Field(default=200, ge=1)  # steps between two looks at the validation sample
     eval_windows: int = Field(default=256, ge=1)  # size of that sample

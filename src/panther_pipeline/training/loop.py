@@ -1,7 +1,4 @@
-"""The training loop: one function to read from top to bottom.
-
-Shape letters: B windows, T positions, N positions with a target, D width.
-"""
+"""The training loop: one function to read from top to bottom."""
 
 import hashlib
 import json
@@ -12,17 +9,17 @@ from pathlib import Path
 
 import polars as pl
 import torch
-from torch import Tensor, nn
+from torch import nn
 from tqdm import tqdm
 
 from panther_pipeline.errors import TrainingError
 from panther_pipeline.tokenizer.sequences import TokenSequences
-from panther_pipeline.training.batches import IGNORE, BatchOrder, TrainingBatch, validation_windows
+from panther_pipeline.training.batches import BatchOrder, TrainingBatch, validation_windows
 from panther_pipeline.training.checkpoint import CheckpointFolder
-from panther_pipeline.training.config import TrainingConfig
+from panther_pipeline.training.config import LossConfig, TrainingConfig
 from panther_pipeline.training.determinism import pinned
 from panther_pipeline.training.evaluation import evaluate
-from panther_pipeline.training.losses import contrastive_loss, next_token_loss, next_tuple_loss
+from panther_pipeline.training.objective import Objective
 from panther_pipeline.training.optimizer import learning_rate, make_optimizer
 from panther_pipeline.training.run import Report, Speed, TrainingRun
 
@@ -35,6 +32,7 @@ _CURVE_SCHEMA = {"step": pl.Int64, "metric": pl.Utf8, "value": pl.Float64}
 def train(
     model: nn.Module,
     sequences: TokenSequences,
+    loss_config: LossConfig,
     config: TrainingConfig,
     checkpoints: CheckpointFolder | None = None,
     report: Report | None = None,
@@ -57,17 +55,17 @@ def train(
         TrainingError: nothing to train on; a loss that is not finite; memory exhausted.
     """
     device = choose_device(config)
-    model.to(device)
     with pinned(config.seed, config.num_threads, device) as num_threads:
         order = BatchOrder(sequences, model.max_events, config.batch_size, config.seed)
         windows = validation_windows(sequences, model.max_events, config.eval_windows, config.seed)
-        run = TrainingRun(model, make_optimizer(model, config, device), device)
-        identity = run_identity(model, sequences, config, device, num_threads)
+        objective = Objective(model, loss_config, sequences).to(device)
+        run = TrainingRun(objective, make_optimizer(objective, config, device), device)
+        identity = run_identity(objective, sequences, config, device, num_threads)
         if checkpoints is not None and (checkpoint := checkpoints.latest(identity)) is not None:
             run.restore(checkpoint)
             _tell_where_it_continues(run, config, checkpoints)
 
-        model.train()
+        objective.train()
         speed = Speed()
         bar = tqdm(initial=run.step, total=config.max_steps, desc="pretrain", unit="step", disable=None)
         with bar:
@@ -115,7 +113,7 @@ def _train_step(run: TrainingRun, batch: TrainingBatch, config: TrainingConfig) 
         group["lr"] = learning_rate(run.step, config)
     try:
         with torch.autocast(run.device.type, torch.bfloat16, enabled=uses_bfloat16(config, run.device)):
-            losses = compute_losses(run.model, batch, config)
+            losses = run.model(batch)
         total = losses["loss"]
         values = dict(zip(losses, torch.stack([x.detach() for x in losses.values()]).tolist(), strict=True))
         if not math.isfinite(values["loss"]):
@@ -129,26 +127,6 @@ def _train_step(run: TrainingRun, batch: TrainingBatch, config: TrainingConfig) 
             raise TrainingError(_out_of_memory(run, batch)) from error
         raise
     return values
-
-
-def compute_losses(model: nn.Module, batch: TrainingBatch, config: TrainingConfig) -> dict[str, Tensor]:
-    """The loss that is descended ("loss") and its parts, scalars."""
-    is_target_BT = batch.targets_BT != IGNORE
-    h_ND = model(batch.events)[is_target_BT]
-    tuple_head = getattr(model, "tuple_head", None)
-    if tuple_head is None:
-        name = "next_token_loss"
-        generation = next_token_loss(h_ND, batch.targets_BT[is_target_BT], model.next_token_logits, model.vocab_size)
-    else:
-        name = "next_tuple_loss"
-        generation = next_tuple_loss(h_ND, batch.attribute_targets_BTF[is_target_BT], tuple_head)
-    profile_vector = getattr(model, "profile_vector", None)
-    profile_BD = profile_vector(batch.events.profile_ids_BP) if profile_vector and config.contrastive_weight else None
-    if profile_BD is None:
-        return {"loss": generation, name: generation}
-    contrastive = contrastive_loss(profile_BD, batch.events.profile_ids_BP, config.contrastive_temperature)
-    total = generation + config.contrastive_weight * contrastive
-    return {"loss": total, name: generation, "contrastive_loss": contrastive}
 
 
 def choose_device(config: TrainingConfig) -> torch.device:
@@ -166,7 +144,7 @@ def uses_bfloat16(config: TrainingConfig, device: torch.device) -> bool:
 
 
 def run_identity(
-    model: nn.Module,
+    objective: Objective,
     sequences: TokenSequences,
     config: TrainingConfig,
     device: torch.device,
@@ -174,9 +152,10 @@ def run_identity(
 ) -> str:
     """Digest of all that the final weights depend on; a checkpoint of another identity is not continued."""
     digest = hashlib.sha256()
-    # str(model) names the layers; what is no layer (how they are merged, say) stands in the model's config.
-    description = [str(model), repr(getattr(model, "config", None))]
+    # str(objective) names the layers; what is no layer (how they are merged, say) stands in the model's config.
+    description = [str(objective), repr(getattr(objective.model, "config", None))]
     facts = [
+        objective.config.model_dump(),
         config.model_dump(),
         description,
         device.type,
@@ -184,10 +163,10 @@ def run_identity(
         torch.__version__,
         sequences.tokenizer_digest,
         # A finished training is not repeated, so a change of its code must be as visible as one of a parameter.
-        source_digest([*_CODE_FOLDERS, *_own_file(model)]),
+        source_digest([*_CODE_FOLDERS, *_own_file(objective.model)]),
     ]
     digest.update(json.dumps(facts, sort_keys=True).encode())
-    for name, tensor in sorted(model.state_dict().items()):
+    for name, tensor in sorted(objective.state_dict().items()):
         digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
     for array in (
         sequences.offsets_U1, sequences.token_ids_N, sequences.attribute_ids_NF,
@@ -201,7 +180,7 @@ def source_digest(places: list[Path]) -> str:
     """SHA-256 of the Python sources in these folders (and of these files), names and contents."""
     digest = hashlib.sha256()
     for place in places:
-        for file in sorted(place.glob("*.py")) if place.is_dir() else [place]:
+        for file in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
             digest.update(file.name.encode() + hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()
 

@@ -8,13 +8,14 @@ from panther_pipeline.tokenizer.config import TokenizerKind
 from panther_pipeline.tokenizer.sequences import TokenSequences
 from panther_pipeline.training.batches import attribute_target_counts, target_counts
 from panther_pipeline.training.checkpoint import CheckpointFolder
-from panther_pipeline.training.config import TrainingConfig
+from panther_pipeline.training.config import LossConfig, TrainingConfig
 from panther_pipeline.training.loop import Report, train
 
 
 def pretrain(
     sequences: TokenSequences,
     model_config: ModelConfig,
+    loss_config: LossConfig,
     training_config: TrainingConfig,
     checkpoints: CheckpointFolder | None = None,
     report: Report | None = None,
@@ -26,7 +27,7 @@ def pretrain(
         TrainingError: see `train`.
     """
     backbone = untrained_backbone(sequences, model_config, training_config.seed, tokenizer_kind)
-    curves = train(backbone, sequences, training_config, checkpoints, report)
+    curves = train(backbone, sequences, loss_config, training_config, checkpoints, report)
     return backbone.cpu(), curves
 
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from panther_pipeline.training.batches import TrainingBatch
 from panther_pipeline.training.checkpoint import Checkpoint
 from panther_pipeline.training.determinism import random_state, restore_random_state
+from panther_pipeline.training.objective import Objective
 from panther_pipeline.training.optimizer import optimizer_tensors, restore_optimizer
 
 logger = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ class Progress:
 class TrainingRun:
     """A training run at one moment."""
 
-    model: nn.Module
+    model: Objective
     optimizer: torch.optim.Optimizer
     device: torch.device
     step: int = 0

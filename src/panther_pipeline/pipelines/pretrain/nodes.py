@@ -9,7 +9,7 @@ from panther_pipeline.report.training_plot import plot_training_curves
 from panther_pipeline.tokenizer.sequences import TokenSequences
 from panther_pipeline.tokenizer.tokenizer import Tokenizer
 from panther_pipeline.training.checkpoint import CheckpointFolder
-from panther_pipeline.training.config import TrainingConfig
+from panther_pipeline.training.config import LossConfig, TrainingConfig
 from panther_pipeline.training.pretraining import pretrain
 
 __all__ = ["plot_training_curves", "pretrain_backbone"]
@@ -20,8 +20,9 @@ def pretrain_backbone(
     tokenizer: Tokenizer,
     pretraining_checkpoints: CheckpointFolder,
     model: ModelConfig,
+    loss: LossConfig,
     training: TrainingConfig,
 ) -> tuple[Backbone, pl.DataFrame]:
     """Learn to predict every user's next transaction; a killed run continues from its newest checkpoint."""
     report = mlflow_reporter("pretrain")
-    return pretrain(token_sequences, model, training, pretraining_checkpoints, report, tokenizer.kind)
+    return pretrain(token_sequences, model, loss, training, pretraining_checkpoints, report, tokenizer.kind)

@@ -15,6 +15,7 @@ def create_pipeline() -> Pipeline:
                     "tokenizer",
                     "pretraining_checkpoints",
                     "params:pretraining.model",
+                    "params:pretraining.loss",
                     "params:pretraining.training",
                 ],
                 outputs=["backbone", "training_curves"],
