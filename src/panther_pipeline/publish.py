@@ -10,6 +10,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from panther_pipeline.errors import ArtifactError
 logger = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
 _CHUNK_BYTES = 1 << 20
+_GENERATION = re.compile(r"[0-9a-f]{12}|\.[0-9a-f]{12}\.partial")
 
 
 def publish_file(path: Path, write: Callable[[Path], None]) -> None:
@@ -86,7 +88,7 @@ def publish_folder(path: Path, write: Callable[[Path], None], facts: dict[str, A
     manifest = {"generation": generation, "files": digests, "facts": facts or {}}
     publish_json(path / MANIFEST, manifest)
     for stray in path.iterdir():
-        if stray.is_dir() and stray.name not in (generation, previous):
+        if is_generation(stray) and stray.name not in (generation, previous):
             shutil.rmtree(stray, ignore_errors=True)
 
 
@@ -113,6 +115,11 @@ def open_published(path: Path) -> tuple[Path, dict[str, Any]]:
 def is_published(path: Path) -> bool:
     """Whether `path` holds a complete artifact (its content is checked when it is opened)."""
     return (path / MANIFEST).is_file()
+
+
+def is_generation(path: Path) -> bool:
+    """Whether `publish_folder` made this folder, finished or not; whatever else lies beside it is not its own."""
+    return _GENERATION.fullmatch(path.name) is not None and path.is_dir()
 
 
 def file_digest(path: Path) -> str:

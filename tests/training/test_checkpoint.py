@@ -10,9 +10,17 @@ from panther_pipeline.publish import MANIFEST
 from panther_pipeline.training.checkpoint import Checkpoint, CheckpointFolder
 
 
+def A(step):
+    return "a"
+
+
+def B(step):
+    return "b"
+
+
 def snapshot(step, identity="a"):
     tensors = {"model.weight": torch.full((20,), float(step))}
-    progress = {"curves": [[step, "loss", 0.1 + step]], "best_nll": None}
+    progress = {"curves": [[step, "loss", 0.1 + step]], "best": None}
     return Checkpoint(step=step, identity=identity, tensors=tensors, progress=progress)
 
 
@@ -30,14 +38,14 @@ def newest_file(folder, name):
 
 
 def test_latest_is_the_newest_snapshot_whole(folder):
-    latest = folder.latest("a")
+    latest = folder.latest(A)
     assert (latest.step, latest.progress) == (2, snapshot(2).progress)
     assert torch.equal(latest.tensors["model.weight"], snapshot(2).tensors["model.weight"])
 
 
 def test_snapshot_of_another_identity_is_passed_over(folder, caplog):
     with caplog.at_level("INFO"):
-        assert folder.latest("b") is None
+        assert folder.latest(B) is None
     assert "another configuration" in caplog.text
 
 
@@ -51,7 +59,7 @@ def test_every_flipped_bit_is_detected_and_the_previous_used(name, folder, caplo
         damaged[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
         file.write_bytes(damaged)
         caplog.clear()
-        assert folder.latest("a").step == 1
+        assert folder.latest(A).step == 1
         assert str(file) in caplog.text
 
 
@@ -60,7 +68,7 @@ def test_every_flipped_bit_is_detected_and_the_previous_used(name, folder, caplo
 def test_cut_file_is_detected_and_the_previous_used(name, share, folder):
     file = newest_file(folder, name)
     file.write_bytes(file.read_bytes()[: int(share * file.stat().st_size)])
-    assert folder.latest("a").step == 1
+    assert folder.latest(A).step == 1
 
 
 def test_damaged_manifest_stops_neither_reading_nor_writing(folder):
@@ -71,24 +79,24 @@ def test_damaged_manifest_stops_neither_reading_nor_writing(folder):
         damaged = bytearray(content)
         damaged[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
         manifest.write_bytes(damaged)
-        assert folder.latest("a").step == 2
+        assert folder.latest(A).step == 2
     manifest.write_text("{")
     folder.save(snapshot(3))
-    assert folder.latest("a").step == 3
+    assert folder.latest(A).step == 3
 
 
 def test_snapshot_without_its_state_is_passed_over(folder):
     newest_file(folder, "state.safetensors").unlink()
-    assert folder.latest("a").step == 1
+    assert folder.latest(A).step == 1
 
 
 def test_unfinished_save_is_not_seen_and_swept_by_the_next(folder):
     newest = newest_file(folder, "checkpoint.json").parent
-    shutil.copytree(newest, folder.path / ".abc.partial")
+    shutil.copytree(newest, folder.path / ".0123456789ab.partial")
     shutil.rmtree(newest)
-    assert folder.latest("a").step == 1
+    assert folder.latest(A).step == 1
     folder.save(snapshot(3))
-    assert not (folder.path / ".abc.partial").exists()
+    assert not (folder.path / ".0123456789ab.partial").exists()
 
 
 def test_failing_save_leaves_the_older_snapshots(folder, monkeypatch):
@@ -99,7 +107,7 @@ def test_failing_save_leaves_the_older_snapshots(folder, monkeypatch):
     monkeypatch.setattr("panther_pipeline.training.checkpoint.save_file", full)
     with pytest.raises(OSError, match="No space left"):
         folder.save(snapshot(3))
-    assert folder.latest("a").step == 2
+    assert folder.latest(A).step == 2
 
 
 def test_folder_that_does_not_exist_has_no_snapshot(tmp_path):

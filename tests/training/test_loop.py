@@ -1,4 +1,3 @@
-import hashlib
 import logging
 import math
 from dataclasses import replace
@@ -10,12 +9,11 @@ import torch
 from panther_pipeline.errors import TrainingError
 from panther_pipeline.ledger.splits import TRAIN, UNUSED, VALID
 from panther_pipeline.model.batch import EventBatch
-from panther_pipeline.training import loop, run
-from panther_pipeline.training.batches import BatchOrder, validation_windows
+from panther_pipeline.training import identity, run
+from panther_pipeline.training.batches import validation_windows
 from panther_pipeline.training.checkpoint import CheckpointFolder
-from panther_pipeline.training.config import LossConfig
 from panther_pipeline.training.evaluation import evaluate
-from panther_pipeline.training.loop import run_identity, source_digest, train
+from panther_pipeline.training.loop import train
 from panther_pipeline.training.objective import Objective
 from panther_pipeline.training.pretraining import pretrain, untrained_backbone
 
@@ -100,41 +98,11 @@ def test_finished_training_of_other_code_is_repeated(
     sequences, folder = random_sequences(), CheckpointFolder(tmp_path / "checkpoints")
     pretrain(sequences, model_config, loss_config, make_config(), folder)
     (tmp_path / "losses.py").write_text("changed = True")
-    monkeypatch.setattr(loop, "_CODE_FOLDERS", (tmp_path,))
+    monkeypatch.setattr(identity, "_CODE_FOLDERS", (tmp_path,))
     with caplog.at_level(logging.INFO):
         pretrain(sequences, model_config, loss_config, make_config(), folder)
     assert "another configuration, data, code" in caplog.text
     assert "finished before" not in caplog.text
-
-
-def test_source_digest_changes_with_name_and_content(tmp_path):
-    digests = set()
-    for name, text in (("a.py", "1"), ("a.py", "2"), ("b.py", "2")):
-        folder = tmp_path / f"{name}{text}"
-        folder.mkdir()
-        (folder / name).write_text(text)
-        digests.add(source_digest([folder]))
-    assert len(digests) == 3
-
-
-def test_identity_changes_with_everything_that_matters(random_sequences, model_config, make_config):
-    sequences, config, cpu = random_sequences(), make_config(), torch.device("cpu")
-
-    def objective(seed=0, weight=0.1, **changes):
-        model = untrained_backbone(sequences, model_config.model_copy(update=changes), seed)
-        return Objective(model, LossConfig(contrastive_weight=weight), sequences)
-
-    base = run_identity(objective(), sequences, config, cpu, 1)
-    assert base == run_identity(objective(), random_sequences(), config, cpu, 1)
-    others = [
-        run_identity(objective(), sequences, config, cpu, 2),
-        run_identity(objective(), sequences, make_config(peak_lr=2e-3), cpu, 1),
-        run_identity(objective(), replace(sequences, time_us_N=sequences.time_us_N + 1), config, cpu, 1),
-        run_identity(objective(seed=1), sequences, config, cpu, 1),
-        run_identity(objective(weight=0.2), sequences, config, cpu, 1),
-        run_identity(objective(merge="mean"), sequences, config, cpu, 1),
-    ]
-    assert len({base, *others}) == 7
 
 
 def test_training_leaves_global_state_alone(random_sequences, model_config, loss_config, make_config):
@@ -169,24 +137,6 @@ def test_planted_motif_is_learnt(random_sequences, model_config, loss_config, ma
     assert last["valid_nll"] < 0.3
 
 
-def test_best_weights_are_kept(random_sequences, model_config, loss_config, make_config):
-    sequences = random_sequences()
-    config = make_config(max_steps=60, eval_every=5, peak_lr=3e-2)
-    model, curves = pretrain(sequences, model_config, loss_config, config)
-    looks = curves.filter(metric="valid_nll")["value"]
-    assert looks.min() < looks[-1]
-    windows = validation_windows(sequences, 16, config.eval_windows, config.seed)
-    assert evaluate(model, sequences, windows, 8, torch.device("cpu"))["nll"] == looks.min()
-
-
-def test_patience_stops_early(random_sequences, model_config, loss_config, make_config):
-    config = make_config(max_steps=200, eval_every=5, peak_lr=3e-2, patience=2)
-    _, curves = pretrain(random_sequences(), model_config, loss_config, config)
-    looks = curves.filter(metric="valid_nll")["value"].to_list()
-    assert curves["step"].max() < 200
-    assert len(looks) == looks.index(min(looks)) + 3
-
-
 def test_curves_hold_losses_validation_and_rate(random_sequences, model_config, loss_config, make_config):
     points = []
     _, curves = pretrain(
@@ -211,33 +161,6 @@ def test_curves_hold_losses_validation_and_rate(random_sequences, model_config, 
 def test_ledger_without_profiles_trains_without_contrast(random_sequences, model_config, loss_config, make_config):
     _, curves = pretrain(random_sequences(num_profiles=0), model_config, loss_config, make_config())
     assert "train_contrastive_loss" not in set(curves["metric"])
-
-
-def test_loss_that_is_not_finite_names_step_and_users(
-    random_sequences, model_config, loss_config, make_config, monkeypatch
-):
-    original = Objective.forward
-
-    def explode(self, batch):
-        losses = original(self, batch)
-        return losses | {"loss": losses["loss"] * math.nan}
-
-    sequences = random_sequences()
-    monkeypatch.setattr(Objective, "forward", explode)
-    with pytest.raises(TrainingError, match=r"loss of step 0 is not finite") as caught:
-        pretrain(sequences, model_config, loss_config, make_config())
-    users = BatchOrder(sequences, 16, 8, 0).batch_at(0).user_ix_B
-    assert f"positions {users[0]}, {users[1]}" in str(caught.value)
-    assert "u0" not in str(caught.value)
-
-
-def test_memory_exhausted_says_what_to_lower(random_sequences, model_config, loss_config, make_config, monkeypatch):
-    def exhaust(*_):
-        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
-
-    monkeypatch.setattr(Objective, "forward", exhaust)
-    with pytest.raises(TrainingError, match=r"memory on cpu ran out at step 0, with 8 windows.*batch_size"):
-        pretrain(random_sequences(), model_config, loss_config, make_config())
 
 
 def test_missing_gpu_is_said(random_sequences, model_config, loss_config, make_config, monkeypatch):
@@ -356,16 +279,3 @@ def test_resumed_factored_run_equals_uninterrupted_bitwise(
         pretrain(sequences, model_config, loss_config, config, folder, tokenizer_kind="factored")[0].digest
         == whole.digest
     )
-
-
-def test_data_digest_covers_attributes(random_sequences, model_config, loss_config, make_config):
-    sequences = random_sequences()
-    objective = Objective(untrained_backbone(sequences, model_config, seed=0), loss_config, sequences)
-    digests = set()
-    for name in ("token_ids_N", "attribute_ids_NF", "split_N", "profile_ids_UP", "offsets_U1"):
-        changed = getattr(sequences, name).copy()
-        changed.flat[-1] += 1
-        other = replace(sequences, **{name: changed})
-        digests.add(run_identity(objective, other, make_config(), torch.device("cpu"), 1))
-    assert len(digests) == 5
-    assert all(len(digest) == len(hashlib.sha256().hexdigest()) for digest in digests)

@@ -20,7 +20,10 @@ class TrainingConfig(Config):
     seed: int = Field(default=0, ge=0)
     batch_size: int = Field(default=32, ge=1)  # windows of at most max_events events
     max_steps: int = Field(default=1000, ge=1)  # optimizer steps
-    warmup_steps: int = Field(default=50, ge=0)  # linear from 0 to peak_lr, then cosine to 10 % of it
+    schedule: Literal["cosine", "wsd"] = "cosine"  # of the learning rate; wsd = warm-up, stable, decay
+    warmup_steps: int = Field(default=50, ge=0)  # linear from 0 to peak_lr
+    decay_share: float = Field(default=0.2, gt=0, le=1)  # of max_steps, its end: where wsd decays
+    lr_floor: float = Field(default=0.1, ge=0, le=1)  # share of peak_lr at max_steps
     peak_lr: float = Field(default=1e-3, gt=0)
     betas: list[float] = Field(default=[0.9, 0.98], min_length=2, max_length=2)
     weight_decay: float = Field(default=0.01, ge=0)  # on matrices only
@@ -29,7 +32,9 @@ class TrainingConfig(Config):
     eval_every: int = Field(default=200, ge=1)  # steps between two looks at the validation sample
     eval_windows: int = Field(default=256, ge=1)  # size of that sample
     save_every: int = Field(default=100, ge=1)  # steps between two checkpoints: the most that a crash costs
-    patience: int | None = Field(default=None, ge=1)  # stop after so many looks without a better one; null = never
+    best_metric: Literal["nll", "hr@1", "hr@10"] = "nll"  # what makes a look the best one
+    keep: Literal["best", "last"] = "best"  # the weights a training ends with
+    patience: int | None = Field(default=None, ge=1)  # looks without a better one while the rate falls; null = no end
     num_threads: int | None = Field(default=None, ge=1)  # CPU threads; null = torch's default. Part of the identity
     device: Literal["auto", "cpu", "cuda"] = "auto"  # auto = a GPU when there is one
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto = bfloat16 on a GPU, float32 on a CPU
@@ -39,8 +44,20 @@ class TrainingConfig(Config):
         problems = []
         if self.warmup_steps >= self.max_steps:
             problems.append(f"warmup_steps < max_steps is required; got {self.warmup_steps} and {self.max_steps}")
+        elif self.decay_begin < self.warmup_steps:
+            problems.append(
+                f"the decay begins at step {self.decay_begin}, before warmup_steps = {self.warmup_steps} are over: "
+                f"lower warmup_steps or decay_share = {self.decay_share}"
+            )
         if not all(0 <= beta < 1 for beta in self.betas):
             problems.append(f"betas must lie in [0, 1); got {self.betas}")
         if problems:
             raise ValueError("; ".join(problems))
         return self
+
+    @property
+    def decay_begin(self) -> int:
+        """The first step whose learning rate depends on `max_steps`."""
+        if self.schedule == "cosine":
+            return self.warmup_steps
+        return self.max_steps - max(1, round(self.decay_share * self.max_steps))

@@ -7,8 +7,6 @@ from torch import Tensor, nn
 
 from panther_pipeline.training.config import TrainingConfig
 
-_FLOOR = 0.1  # the cosine ends at this share of the peak
-
 
 def make_optimizer(model: nn.Module, config: TrainingConfig, device: torch.device) -> torch.optim.AdamW:
     """AdamW; vectors (norms, biases) are not decayed. On a GPU one fused kernel updates everything."""
@@ -22,11 +20,23 @@ def make_optimizer(model: nn.Module, config: TrainingConfig, device: torch.devic
 
 
 def learning_rate(step: int, config: TrainingConfig) -> float:
-    """Linear warm-up over `warmup_steps`, then a cosine to 10 % of the peak at `max_steps`; from step 0."""
+    """Rate of a step, counted from 0: linear warm-up to the peak, then what `schedule` says.
+
+    "cosine" falls from the end of the warm-up to `lr_floor` of the peak at `max_steps`. "wsd" stays at the peak,
+    then falls over the last `decay_share` of the steps as 1 - √progress to the same floor: until then no rate depends
+    on `max_steps`, so that a longer run can take up where a shorter one began to fall.
+
+    Source: cosine, arXiv 1608.03983 eq. 5; warm-up, stable, decay: arXiv 2404.06395 §4.2, its fall as 1 - √progress:
+    arXiv 2405.18392 eq. 2.
+    """
     if step < config.warmup_steps:
         return config.peak_lr * (step + 1) / config.warmup_steps
-    done = (step - config.warmup_steps) / (config.max_steps - config.warmup_steps)
-    return config.peak_lr * (_FLOOR + (1 - _FLOOR) * 0.5 * (1 + math.cos(math.pi * done)))
+    begin = config.decay_begin
+    if step < begin:
+        return config.peak_lr
+    progress = (step - begin) / (config.max_steps - begin)
+    height = 1 - math.sqrt(progress) if config.schedule == "wsd" else 0.5 * (1 + math.cos(math.pi * progress))
+    return config.peak_lr * (config.lr_floor + (1 - config.lr_floor) * height)
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

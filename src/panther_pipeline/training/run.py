@@ -4,13 +4,14 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from panther_pipeline.training.batches import TrainingBatch
 from panther_pipeline.training.checkpoint import Checkpoint
+from panther_pipeline.training.config import TrainingConfig
 from panther_pipeline.training.determinism import random_state, restore_random_state
 from panther_pipeline.training.objective import Objective
 from panther_pipeline.training.optimizer import optimizer_tensors, restore_optimizer
@@ -26,15 +27,15 @@ class Progress:
     curves: list[list[Any]] = field(default_factory=list)  # [step, metric, value]
     loss_sums: dict[str, float] = field(default_factory=dict)  # since the last point of the curve
     num_losses: int = 0
-    best_nll: float | None = None
-    looks_since_best: int = 0
+    best: float | None = None  # value of `best_metric`
+    looks_since_best: int = 0  # while the learning rate falls
 
 
 @dataclass
 class TrainingRun:
     """A training run at one moment."""
 
-    model: Objective
+    objective: Objective
     optimizer: torch.optim.Optimizer
     device: torch.device
     step: int = 0
@@ -65,30 +66,34 @@ class TrainingRun:
         """The newest value of a curve."""
         return next(value for _, name, value in reversed(self.progress.curves) if name == metric)
 
-    def note_validation(self, metrics: dict[str, float], report: Report | None) -> None:
-        """Log the metrics; remember the weights if they are the best so far."""
+    def note_validation(self, metrics: dict[str, float], config: TrainingConfig, report: Report | None) -> None:
+        """Log the metrics; remember the weights if they are the best so far.
+
+        Patience begins with the fall of the learning rate: a plateau at the peak says nothing of what the fall brings.
+        """
         if not metrics:
             return
         self.log({f"valid_{name}": value for name, value in metrics.items()}, report)
         logger.info("step %d: validation %s", self.step, ", ".join(f"{k} {v:.4f}" for k, v in metrics.items()))
-        if self.progress.best_nll is None or metrics["nll"] < self.progress.best_nll:
-            self.progress.best_nll, self.progress.looks_since_best = metrics["nll"], 0
-            self.best = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
-        else:
+        value, best = metrics[config.best_metric], self.progress.best
+        if best is None or (value < best if config.best_metric == "nll" else value > best):
+            self.progress.best, self.progress.looks_since_best = value, 0
+            self.best = {name: tensor.detach().clone() for name, tensor in self.objective.state_dict().items()}
+        elif self.step > config.decay_begin:
             self.progress.looks_since_best += 1
 
-    def is_finished(self, max_steps: int, patience: int | None) -> bool:
+    def is_finished(self, config: TrainingConfig) -> bool:
         """Whether all steps are done, or validation has not improved for `patience` looks."""
-        is_out_of_patience = patience is not None and self.progress.looks_since_best >= patience
-        return self.step >= max_steps or is_out_of_patience
+        is_out_of_patience = config.patience is not None and self.progress.looks_since_best >= config.patience
+        return self.step >= config.max_steps or is_out_of_patience
 
-    def keep_best(self) -> None:
-        """Put the best weights into the model; without validation events the last ones stay."""
-        if self.best:
-            self.model.load_state_dict(self.best)
+    def keep(self, which: Literal["best", "last"]) -> None:
+        """Put the best weights into the model, or leave the last; without validation events there are only these."""
+        if which == "best" and self.best:
+            self.objective.load_state_dict(self.best)
 
     def checkpoint(self, identity: str) -> Checkpoint:
-        tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        tensors = {f"objective.{name}": tensor for name, tensor in self.objective.state_dict().items()}
         tensors |= {f"best.{name}": tensor for name, tensor in self.best.items()}
         tensors |= optimizer_tensors(self.optimizer) | random_state(self.device)
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
@@ -99,7 +104,7 @@ class TrainingRun:
         def part(kind: str) -> dict[str, Tensor]:
             return {k.removeprefix(kind): t for k, t in checkpoint.tensors.items() if k.startswith(kind)}
 
-        self.model.load_state_dict(part("model."))
+        self.objective.load_state_dict(part("objective."))
         self.best = {name: tensor.to(self.device) for name, tensor in part("best.").items()}
         restore_optimizer(self.optimizer, checkpoint.tensors)
         restore_random_state(checkpoint.tensors, self.device)
