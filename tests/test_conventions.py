@@ -96,7 +96,7 @@ def filepaths(entry: dict) -> list[str]:
 
 def test_a_ledger_is_two_files(environments, project_root):
     ledgers = [env for env in environments if (project_root / "conf" / env / "parameters_ledger.yml").exists()]
-    assert set(ledgers) >= {"handbook", "berka", "tabformer", "online_retail", "movielens"}
+    assert set(ledgers) >= {"handbook", "berka", "berka_loans", "tabformer", "online_retail", "movielens"}
     for env in ledgers:
         files = sorted(path.name for path in (project_root / "conf" / env).rglob("*"))
         assert files == ["catalog.yml", "parameters_ledger.yml"], env

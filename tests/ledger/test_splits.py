@@ -26,7 +26,7 @@ DAY_US = 86_400_000_000
 def make_splits(**changes):
     values = {
         "protocol": "time", "train_end": "2024-02-01", "valid_end": "2024-03-01", "test_end": "2024-04-01",
-        "embargo_days": 0, "held_out_user_share": 0.0,
+        "embargo_days": 0, "test_share": None, "valid_share": None, "held_out_user_share": 0.0,
     }  # fmt: skip
     return SplitConfig(**{**values, **changes})
 
@@ -103,7 +103,10 @@ LAST_OUT = {
 }  # fmt: skip
 
 
-def split_by_order(users: str, **changes):
+LAST_SHARE = {**LAST_OUT, "protocol": "leave_last_share", "test_share": 0.2, "valid_share": 0.1}
+
+
+def split_by_order(users, **changes):
     config = make_splits(**{**LAST_OUT, **changes})
     return assign_split(np.zeros(len(users), dtype=np.int64), pl.Series(list(users), dtype=pl.String), config).tolist()
 
@@ -147,15 +150,72 @@ def test_leave_last_out_of_a_user_does_not_depend_on_other_users(lengths, data):
     assert split_by_order(users) == split_by_order(users[:cut]) + split_by_order(users[cut:])
 
 
-def test_rows_of_a_user_that_stand_apart_are_refused():
-    with pytest.raises(ValueError, match="whole histories"):
-        split_by_order("aabba")
+def test_last_share_of_every_user_is_the_test_and_what_precedes_it_validates():
+    splits = split_by_order("a" * 10 + "b" * 11, **LAST_SHARE)
+    assert splits[:10] == [TRAIN] * 7 + [VALID] + [TEST] * 2
+    assert splits[10:] == [TRAIN] * 6 + [VALID] * 2 + [TEST] * 3  # rounded up
 
 
+@pytest.mark.parametrize(
+    ("length", "expected"),
+    [(1, [TRAIN]), (2, [TRAIN, TEST]), (3, [TRAIN, VALID, TEST]), (4, [TRAIN, TRAIN, VALID, TEST])],
+)
+def test_short_histories_keep_an_event_to_train_on(length, expected):
+    assert split_by_order("a" * length, **LAST_SHARE) == expected
+
+
+def test_no_share_of_validation_means_no_validation():
+    assert split_by_order("aaaaa", **{**LAST_SHARE, "valid_share": 0.0}) == [TRAIN] * 4 + [TEST]
+
+
+@pytest.mark.parametrize(
+    ("share", "length", "tested"),
+    [(0.07, 100, 7), (0.29, 100, 29), (0.1, 30, 3), (0.3333333333333333, 30_000, 10_000), (0.0001, 5, 1)],
+)
+def test_shares_are_rounded_up_as_they_are_written(share, length, tested):
+    # In floating point 0.07 * 100 is 7.000000000000001; a third of 30 000 times its numerator exceeds 64 bits.
+    splits = split_by_order(["u"] * length, **{**LAST_SHARE, "test_share": share})
+    assert splits.count(TEST) == tested
+
+
+@given(
+    lengths=st.lists(st.integers(1, 60), max_size=30),
+    test_share=st.floats(0.01, 0.6),
+    valid_share=st.floats(0, 0.39),
+)
+def test_leave_last_share_trains_first_and_tests_last(lengths, test_share, valid_share):
+    users = [f"{i:02}" for i, length in enumerate(lengths) for _ in range(length)]
+    splits = split_by_order(users, **{**LAST_SHARE, "test_share": test_share, "valid_share": valid_share})
+    ends = np.cumsum(lengths, dtype=int)
+    for start, end in zip(ends - lengths, ends, strict=True):
+        of_user, length = splits[start:end], end - start
+        assert of_user == sorted(of_user)  # TRAIN, VALID, TEST
+        assert of_user[0] == TRAIN
+        if length > 1:
+            assert of_user[-1] == TEST
+            assert length * test_share - 1 <= of_user.count(TEST) < length * test_share + 1
+            assert of_user.count(VALID) <= length * valid_share + 1
+
+
+@given(lengths=st.lists(st.integers(1, 30), min_size=2, max_size=20), data=st.data())
+def test_leave_last_share_of_a_user_does_not_depend_on_other_users(lengths, data):
+    users = [f"{i:02}" for i, length in enumerate(lengths) for _ in range(length)]
+    cut = sum(lengths[: data.draw(st.integers(1, len(lengths) - 1))])
+    apart = split_by_order(users[:cut], **LAST_SHARE) + split_by_order(users[cut:], **LAST_SHARE)
+    assert split_by_order(users, **LAST_SHARE) == apart
+
+
+@pytest.mark.parametrize("protocol", [LAST_OUT, LAST_SHARE])
+def test_rows_of_a_user_that_stand_apart_are_refused(protocol):
+    with pytest.raises(ValueError, match=f"{protocol['protocol']} reads whole histories"):
+        split_by_order("aabba", **protocol)
+
+
+@pytest.mark.parametrize("protocol", [LAST_OUT, LAST_SHARE])
 @pytest.mark.parametrize("name", ["train_end_us", "valid_end_us", "test_start_us"])
-def test_instants_of_leave_last_out_are_refused_with_the_way_out(name):
-    config = make_splits(**LAST_OUT)
-    assert config.training_bound == "leave_last_out"
+def test_instants_of_a_split_by_order_are_refused_with_the_way_out(name, protocol):
+    config = make_splits(**protocol)
+    assert config.training_bound == protocol["protocol"]
     assert config.test_end_us is None
     with pytest.raises(ConfigurationError, match="needs protocol: time"):
         getattr(config, name)
@@ -169,8 +229,15 @@ def test_instants_of_leave_last_out_are_refused_with_the_way_out(name):
         ({"train_end": None}, "protocol time needs train_end"),
         ({"train_end": None, "valid_end": None}, "needs train_end and valid_end"),
         ({"protocol": "random"}, "leave_last_out"),
+        ({**LAST_SHARE, "valid_end": "2024-02-01"}, "leave_last_share reads no instants, but valid_end say"),
+        ({**LAST_SHARE, "test_share": None}, "leave_last_share needs test_share"),
+        ({**LAST_SHARE, "test_share": None, "valid_share": None}, "needs test_share and valid_share"),
+        ({**LAST_SHARE, "test_share": 0.0}, "greater than 0"),
+        ({**LAST_SHARE, "test_share": 0.7, "valid_share": 0.3}, "leave nothing to train on"),
+        ({**LAST_OUT, "test_share": 0.2}, "leave_last_out reads no shares, but test_share say"),
+        ({"test_share": 0.2, "valid_share": 0.1}, "time reads no shares, but test_share, valid_share say"),
     ],
 )
-def test_protocol_and_instants_must_agree(changes, told):
+def test_protocol_and_what_it_reads_must_agree(changes, told):
     with pytest.raises(ValidationError, match=told):
         make_splits(**changes)

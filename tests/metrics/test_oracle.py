@@ -16,7 +16,7 @@ from panther_pipeline.tokenizer import FieldConfig, Tokenizer, VocabularyConfig,
 BOOTSTRAP = BootstrapConfig(num_resamples=200, seed=0)
 SPLITS = SplitConfig(
     protocol="time", train_end="2024-05-01", valid_end="2024-05-15", test_end=None,
-    embargo_days=0.0, held_out_user_share=0.0
+    embargo_days=0.0, test_share=None, valid_share=None, held_out_user_share=0.0
 )  # fmt: skip
 
 

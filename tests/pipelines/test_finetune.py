@@ -20,7 +20,7 @@ OUTPUTS = {"event_features", "fraud_head", "fraud_scores"}
 BLOCKS = {"features": FeatureConfig, "task": FraudTaskConfig, "head": HeadConfig, "trees": TreeConfig}
 SPLITS = SplitConfig(
     protocol="time", train_end="2024-01-16", valid_end="2024-01-24", test_end=None,
-    embargo_days=0.0, held_out_user_share=0.0
+    embargo_days=0.0, test_share=None, valid_share=None, held_out_user_share=0.0
 )  # fmt: skip
 
 

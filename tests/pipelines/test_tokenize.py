@@ -52,6 +52,8 @@ def test_tokenize_makes_all_its_outputs(project_root, valid_events, file):
         valid_end="2024-09-01",
         test_end=None,
         embargo_days=0.0,
+        test_share=None,
+        valid_share=None,
         held_out_user_share=0.0,
     )
     inputs = {

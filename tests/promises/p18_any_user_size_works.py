@@ -31,7 +31,7 @@ MAX_EVENTS = 32
 SIZES = {"one": 1, "two": 2, "context": MAX_EVENTS, "huge": 100_000}
 SPLITS = SplitConfig(
     protocol="time", train_end="2030-01-01", valid_end="2031-01-01", test_end=None, embargo_days=0.0,
-    held_out_user_share=0.0,
+    test_share=None, valid_share=None, held_out_user_share=0.0,
 )  # fmt: skip
 VOCABULARY = VocabularyConfig(
     fields=[

@@ -16,7 +16,7 @@ NUM_ROWS = 1000
 NUM_TEST = 400  # events after training
 SPLITS = SplitConfig(
     protocol="time", train_end="2024-07-01", valid_end="2024-07-02", test_end=None, embargo_days=0.0,
-    held_out_user_share=0.0,
+    test_share=None, valid_share=None, held_out_user_share=0.0,
 )  # fmt: skip
 FIELDS = ["kind", "shop", "amount"]
 VOCABULARY = VocabularyConfig(

@@ -33,6 +33,8 @@ def splits() -> SplitConfig:
         valid_end="2024-01-24",
         test_end="2024-01-31",
         embargo_days=0.0,
+        test_share=None,
+        valid_share=None,
         held_out_user_share=0.0,
     )
 

@@ -137,6 +137,8 @@ def test_handbook_protocol_gives_the_published_rows(shared_data):
         valid_end="2018-08-08",
         test_end="2018-08-15",
         embargo_days=0.0,
+        test_share=None,
+        valid_share=None,
         held_out_user_share=0.0,
     )
     config = FraudTaskConfig(fit_start="2018-07-25", calibration_share=0.2, exclude_known_compromised_users=True)

@@ -79,7 +79,7 @@ def every_source_config(**changes) -> VocabularyConfig:
 
 SPLITS = SplitConfig(
     protocol="time", train_end="2024-09-01", valid_end="2024-10-15", test_end=None,
-    embargo_days=0.0, held_out_user_share=0.1
+    embargo_days=0.0, test_share=None, valid_share=None, held_out_user_share=0.1
 )  # fmt: skip
 
 

@@ -43,7 +43,7 @@ def select_targets(sequences: TokenSequences, config: RankingConfig) -> np.ndarr
     if len(rows_M) == 0:
         raise ConfigurationError(
             "no event of the test window has an earlier event of its user: nothing can be forecast. "
-            "Check ledger.splits.valid_end and test_end against the times of the ledger."
+            "Check ledger.splits against the times of the ledger and the lengths of its histories."
         )
     users = np.unique(sequences.user_ix_N()[rows_M])
     if config.max_users is not None and len(users) > config.max_users:

@@ -82,7 +82,7 @@ def assemble_fraud_task(
 
     Raises:
         ConfigurationError: features or embeddings do not belong to this ledger or do not cover the rows of
-            the task; or a ledger with labels is split leave_last_out, where no instant separates what was known.
+            the task; or a ledger with labels is split by order, where no instant separates what was known.
     """
     if event_features["event_id"].to_list() != valid_events["event_id"].to_list():
         raise ConfigurationError(

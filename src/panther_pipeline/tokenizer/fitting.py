@@ -109,8 +109,11 @@ def _no_training_events(events: pl.DataFrame | pl.LazyFrame, splits: SplitConfig
     time = pl.col("event_time")
     span = events.lazy().select(n=pl.len(), first=time.min(), last=time.max()).collect().row(0, named=True)
     here = f"the ledger's {span['n']} events run from {span['first']} to {span['last']}"
-    if splits.protocol == "leave_last_out":
-        return f"No event is left for training: {here}, and leave_last_out trains on users with three events or more."
+    if not splits.is_by_time:
+        return (
+            f"No event is left for training: {here}, and {splits.protocol} trains on the first of every user that "
+            f"ledger.splits.held_out_user_share {splits.held_out_user_share} does not hold out."
+        )
     return f"No event lies before train_end {splits.train_end}: {here}. Move ledger.splits.train_end."
 
 

@@ -95,7 +95,7 @@ def validation_windows(sequences: TokenSequences, max_events: int, num_windows: 
     user_ix_N = sequences.user_ix_N()
     target_rows = np.flatnonzero(sequences.split_N == VALID)
     target_rows = target_rows[target_rows > sequences.offsets_U1[user_ix_N[target_rows]]]
-    # Validation events of a user are consecutive rows, since the splits are windows of time.
+    # Validation events of a user are consecutive rows: every protocol of ledger.splits cuts a history into stretches.
     user_of_target = user_ix_N[target_rows]
     is_first = np.concatenate([[True], user_of_target[1:] != user_of_target[:-1]])[: len(target_rows)]
     begin_rows = target_rows[is_first]

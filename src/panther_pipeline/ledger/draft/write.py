@@ -113,12 +113,15 @@ def _attribute_block(key: str, choice: Choice, value: Any) -> list[str]:
 def _splits(proposal: Proposal) -> list[str]:
     value = proposal.splits.value
     meaning = (
-        "protocol: time | leave_last_out. Instants, UTC. Tokenizer and backbone learn before train_end; from there to "
-        "valid_end: early stopping, calibration, thresholds; then the test, until test_end (null = the end)."
+        "protocol: time | leave_last_out | leave_last_share. Instants, UTC. Tokenizer and backbone learn before "
+        "train_end; from there to valid_end: early stopping, calibration, thresholds; then the test, until test_end "
+        "(null = the end)."
     )
     lines = ["  splits:", *_notes(meaning, proposal.splits, 4), *_dump(value, 4)]
     lines += [*_dump({"test_end": None}, 4), *_comment("Days after valid_end that belong to no split.", 4)]
-    lines += [*_dump({"embargo_days": 0}, 4), *_comment("Users that are never trained on, to measure cold start.", 4)]
+    lines += [*_dump({"embargo_days": 0}, 4), *_comment("Of each history, under leave_last_share alone.", 4)]
+    lines += [*_dump({"test_share": None, "valid_share": None}, 4)]
+    lines += [*_comment("Users that are never trained on, to measure cold start.", 4)]
     return [*lines, *_dump({"held_out_user_share": 0.0}, 4), ""]
 
 
