@@ -15,7 +15,8 @@ from mlflow.utils.validation import _validate_metric_name
 from pydantic import Field
 
 from panther_pipeline.config import Config
-from panther_pipeline.hooks.tracking import TrackingHook, flatten, metric_name
+from panther_pipeline.hooks.tracking import TrackingHook, metric_name
+from panther_pipeline.pipelines.reporting import flatten
 
 
 class Inner(Config):

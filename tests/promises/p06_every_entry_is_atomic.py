@@ -17,8 +17,9 @@ import pytest
 PROVEN = {
     f"panther_pipeline.datasets.{name}"
     for name in (
-        "TableDataset", "LongTableDataset", "JSONDataset", "PlotDataset", "HTMLDataset", "ArtifactDataset",
-        "CheckpointDataset",
+        "TableDataset", "LongTableDataset", "JSONDataset", "PlotDataset", "TextDataset", "HTMLDataset",
+        "ArtifactDataset", "CheckpointDataset",
+        "RunStoreDataset",
     )
 }  # fmt: skip
 READ_ONLY = {

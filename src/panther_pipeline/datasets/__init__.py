@@ -1,7 +1,14 @@
 """Kedro datasets of this project: atomic tables, artifacts, and sources that need no file."""
 
-from panther_pipeline.datasets.artifact import ArtifactDataset, CheckpointDataset
-from panther_pipeline.datasets.atomic import HTMLDataset, JSONDataset, LongTableDataset, PlotDataset, TableDataset
+from panther_pipeline.datasets.artifact import ArtifactDataset, CheckpointDataset, RunStoreDataset
+from panther_pipeline.datasets.atomic import (
+    HTMLDataset,
+    JSONDataset,
+    LongTableDataset,
+    PlotDataset,
+    TableDataset,
+    TextDataset,
+)
 from panther_pipeline.datasets.code_version import CodeVersionDataset
 from panther_pipeline.datasets.delimited import DelimitedDataset, ExcelDataset, ParquetDataset
 from panther_pipeline.datasets.empty import EmptyTableDataset
@@ -19,6 +26,8 @@ __all__ = [
     "LongTableDataset",
     "ParquetDataset",
     "PlotDataset",
+    "RunStoreDataset",
     "TableDataset",
     "TablesDataset",
+    "TextDataset",
 ]

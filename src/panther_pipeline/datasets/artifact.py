@@ -58,23 +58,36 @@ class ArtifactDataset(AbstractDataset[Artifact, Artifact]):
         return {"filepath": str(self._filepath), "artifact": self._artifact}
 
 
-class CheckpointDataset(AbstractDataset[None, Any]):
-    """The folder a training run keeps its checkpoints in, handed to the node as a `CheckpointFolder`."""
+class _FolderDataset(AbstractDataset[None, Any]):
+    """A folder that a node reads and writes while it runs, handed to it as the object that knows how."""
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None):
         self._filepath = Path(filepath)
         self.metadata = metadata
 
-    def load(self) -> Any:
-        from panther_pipeline.training.checkpoint import CheckpointFolder
-
-        return CheckpointFolder(self._filepath)
-
     def save(self, data: None) -> None:
-        raise DatasetError("Checkpoints are written by the training loop while it runs, never by a node's output.")
+        raise DatasetError(f"{self._filepath} is written while a node runs, never by a node's output.")
 
     def _exists(self) -> bool:
         return True
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._filepath)}
+
+
+class CheckpointDataset(_FolderDataset):
+    """The folder a training run keeps its checkpoints in, as a `CheckpointFolder`."""
+
+    def load(self) -> Any:
+        from panther_pipeline.training.checkpoint import CheckpointFolder
+
+        return CheckpointFolder(self._filepath)
+
+
+class RunStoreDataset(_FolderDataset):
+    """The folder an ablation keeps its trained models in, as a `RunStore`."""
+
+    def load(self) -> Any:
+        from panther_pipeline.ablation.store import RunStore
+
+        return RunStore(self._filepath)

@@ -83,8 +83,12 @@ class PlotDataset(_AtomicSave, _StockPlot):
         super().__init__(filepath=filepath, metadata=metadata)
 
 
-class HTMLDataset(_AtomicSave, _StockText):
-    """A page that opens offline."""
+class TextDataset(_AtomicSave, _StockText):
+    """Text in UTF-8, such as Markdown."""
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None):
         super().__init__(filepath=filepath, fs_args={"open_args_save": {"encoding": "utf-8"}}, metadata=metadata)
+
+
+class HTMLDataset(TextDataset):
+    """A page that opens offline."""

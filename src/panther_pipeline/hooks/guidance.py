@@ -10,7 +10,7 @@ from kedro.pipeline import Pipeline
 
 from panther_pipeline.errors import PantherError
 
-PIPELINE_NAMES = ("ingest", "validate", "tokenize", "pretrain", "embed", "finetune", "evaluate")
+PIPELINE_NAMES = ("ingest", "validate", "tokenize", "pretrain", "embed", "finetune", "evaluate", "ablation")
 
 
 class MissingInputError(PantherError):

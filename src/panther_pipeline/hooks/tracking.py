@@ -23,9 +23,9 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH
-from pydantic import BaseModel
 
 from panther_pipeline.code_version import read_code_version
+from panther_pipeline.pipelines.reporting import flatten
 
 # While it is imported, MLflow warns that a class of the plugin's lacks type hints, which no user can answer. A filter
 # does not help: MLflow puts "always show once" in front of all filters for exactly this warning. So what is said
@@ -146,15 +146,6 @@ def metric_name(record: dict[str, Any]) -> str:
     """The MLflow name of a metric record: task/model/metric/split, in MLflow's alphabet."""
     name = f"{record['task']}/{record['model']}/{record['metric']}/{record['split']}"
     return re.sub(r"[^\w\-. :/]", "_", name.replace("@", "_at_").replace("%", "pct"))
-
-
-def flatten(prefix: str, value: Any) -> dict[str, Any]:
-    """A parameter block as `block.key.key: value`; lists stay whole."""
-    if isinstance(value, BaseModel):
-        value = value.model_dump()
-    if not isinstance(value, dict):
-        return {prefix: value}
-    return {key: leaf for name, inner in value.items() for key, leaf in flatten(f"{prefix}.{name}", inner).items()}
 
 
 def _describe(error: Exception) -> str:

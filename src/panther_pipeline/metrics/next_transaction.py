@@ -1,6 +1,6 @@
 """Next-transaction comparison: the backbone and the baselines on the same targets.
 
-A target is an event of the test window with at least one event of its user before it. The forecast of row r
+A target is an event of the test (or validation) window with at least one event of its user before it. The forecast of row r
 is made after row r - 1; it reads no time, amount or category of row r.
 
 Shape letters: N events, M targets, U users.
@@ -15,7 +15,7 @@ from tqdm import tqdm
 from panther_pipeline.baselines.next_transaction import MISS, fit_popularity, rank_with_baselines
 from panther_pipeline.cache.states import iter_state_chunks
 from panther_pipeline.errors import ConfigurationError
-from panther_pipeline.ledger.splits import TEST, TRAIN
+from panther_pipeline.ledger.splits import SPLIT_NAMES, TEST, TRAIN
 from panther_pipeline.metrics.bootstrap import bootstrap_means
 from panther_pipeline.metrics.config import BootstrapConfig, RankingConfig
 from panther_pipeline.metrics.ranking import rank_targets, ranking_statistics
@@ -27,8 +27,13 @@ TASK = "next_transaction"
 MODEL = "panther"
 
 
-def select_targets(sequences: TokenSequences, config: RankingConfig) -> np.ndarray:
-    """Rows of the test window that have a predecessor, of all users or of a random draw of them.
+def select_targets(sequences: TokenSequences, config: RankingConfig, split: int = TEST) -> np.ndarray:
+    """Rows of a split that have a predecessor, of all users or of a random draw of them.
+
+    Args:
+        sequences: all histories.
+        config: how many users.
+        split: TEST or VALID of `panther_pipeline.ledger.splits`.
 
     Returns:
         int64 (M,), ascending.
@@ -36,13 +41,13 @@ def select_targets(sequences: TokenSequences, config: RankingConfig) -> np.ndarr
     Raises:
         ConfigurationError: there is none; the message names the parameters that decide it.
     """
-    is_target_N = np.asarray(sequences.split_N == TEST)
+    is_target_N = np.asarray(sequences.split_N == split)
     starts = sequences.offsets_U1[:-1][np.diff(sequences.offsets_U1) > 0]
     is_target_N[starts] = False
     rows_M = np.flatnonzero(is_target_N)
     if len(rows_M) == 0:
         raise ConfigurationError(
-            "no event of the test window has an earlier event of its user: nothing can be forecast. "
+            f"no event of the split '{SPLIT_NAMES[split]}' has an earlier event of its user: nothing can be forecast. "
             "Check ledger.splits against the times of the ledger and the lengths of its histories."
         )
     users = np.unique(sequences.user_ix_N()[rows_M])
@@ -78,7 +83,7 @@ def rank_next_transactions(backbone: Backbone, sequences: TokenSequences, config
     ranks = rank_with_baselines(sequences, rows_M)
     log_prob_M = np.full(len(rows_M), np.nan, dtype=np.float32)
     if backbone.tuple_head is None:
-        ranks[MODEL], log_prob_M = _rank_with_backbone(backbone, sequences, rows_M, config.batch_size)
+        ranks[MODEL], log_prob_M = rank_with_backbone(backbone, sequences, rows_M, config.batch_size)
     user_ix_M = sequences.user_ix_N()[rows_M]
     shared = {
         "row": rows_M,
@@ -88,9 +93,20 @@ def rank_next_transactions(backbone: Backbone, sequences: TokenSequences, config
     return pl.concat([_rank_table(model, shared, ranks_M, log_prob_M) for model, ranks_M in ranks.items()])
 
 
-def _rank_with_backbone(
+def rank_with_backbone(
     backbone: Backbone, sequences: TokenSequences, rows_M: np.ndarray, batch_size: int
 ) -> tuple[np.ndarray, np.ndarray]:
+    """Rank the token of each target among all, each forecast from the events before it.
+
+    Args:
+        backbone: structured, in evaluation mode, on the device to use.
+        sequences: all histories.
+        rows_M: from `select_targets`.
+        batch_size: windows per forward pass.
+
+    Returns:
+        int64 (M,) ranks, MISS where the token is [UNK], and float32 (M,) log-probabilities in nats.
+    """
     states = iter_state_chunks(backbone, sequences, rows_M - 1, batch_size)
     with tqdm(total=len(rows_M), desc="rank", unit="event", unit_scale=True) as bar:
         ranked, ranks_M, log_prob_M = rank_targets(
@@ -108,10 +124,15 @@ def _rank_table(model: str, shared: dict[str, np.ndarray], ranks_M: np.ndarray, 
         "row",
         "user_ix",
         model=pl.lit(model),
-        rank=pl.Series(np.where(ranks_M < MISS, ranks_M, -1), dtype=pl.Int32).replace(-1, None),
+        rank=rank_column(ranks_M),
         log_prob=pl.Series(log_prob_M, dtype=pl.Float32) if model == MODEL else pl.lit(None, dtype=pl.Float32),
         cold="cold",
     )
+
+
+def rank_column(ranks_M: np.ndarray) -> pl.Series:
+    """Ranks as tables keep them: int32, null for a miss."""
+    return pl.Series(np.where(ranks_M < MISS, ranks_M, -1), dtype=pl.Int32).replace(-1, None)
 
 
 def _counted(states, bar: tqdm):

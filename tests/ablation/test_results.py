@@ -1,0 +1,173 @@
+"""Numbers of the table, against means and signs worked out by hand."""
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+
+from panther_pipeline.ablation.grid import plan_grid
+from panther_pipeline.ablation.plots import plot_ablation, plot_ablation_curves
+from panther_pipeline.ablation.results import collect_curves, collect_results, is_better
+from panther_pipeline.ablation.runs import FinishedRun
+from panther_pipeline.ablation.statistics import estimate_means
+from panther_pipeline.ablation.table import is_clear, render_table
+from panther_pipeline.ablation.validation import describe_validation
+from panther_pipeline.metrics.config import RankingConfig
+from panther_pipeline.metrics.next_transaction import select_targets
+from panther_pipeline.metrics.records import find_value
+
+CODE = {"commit": "abc", "changed": "true", "version.torch": "2", "version.python": "3", "machine": "x"}
+
+
+def curves(*valid_nll: float) -> pl.DataFrame:
+    rows = [(10 * (i + 1), "valid_nll", value) for i, value in enumerate(valid_nll)]
+    return pl.DataFrame(rows, schema=["step", "metric", "value"], orient="row")
+
+
+def finished(variant, seed, rows_M, users_M, ranks, nll, looks=(3.0, 2.0)) -> FinishedRun:
+    table = pl.DataFrame(
+        {
+            "row": rows_M,
+            "user_ix": users_M,
+            "rank": pl.Series(ranks, dtype=pl.Int32),
+            "log_prob": -np.asarray(nll, np.float32),
+        }
+    )
+    record = {"variant": variant, "seed": seed, "steps": 20, "max_steps": 20, "tokens_per_s": 9.0, "machine": "m"}
+    known = curves(*looks)
+    return FinishedRun(
+        variant=variant, seed=seed, record=record | describe_validation(known), curves=known, ranks=table
+    )
+
+
+@pytest.fixture
+def measured(make_config, base, sequences, bootstrap):
+    """Two variants, two seeds: the gru hits every target first with seed 0, none with seed 1; panther is always second."""
+    grid = plan_grid(make_config(num_seeds=2), base, sequences)
+    rows_M = select_targets(sequences, RankingConfig(max_users=None, seed=0, batch_size=1))
+    users_M = sequences.user_ix_N()[rows_M].astype(np.int32)
+    size = len(rows_M)
+    runs = [
+        finished("panther", 0, rows_M, users_M, [2] * size, [1.0] * size),
+        finished("gru", 0, rows_M, users_M, [1] * size, [0.5] * size, looks=(2.0, 2.5)),
+        finished("panther", 1, rows_M, users_M, [2] * size, [3.0] * size),
+        finished("gru", 1, rows_M, users_M, [None] * size, [2.5] * size, looks=(2.0, 2.5)),
+    ]
+    return collect_results(grid, runs, sequences, bootstrap, "time", CODE), runs
+
+
+def test_values_are_means_over_seeds_and_targets(measured):
+    records = measured[0]["metrics"]
+    gru = find_value(records, model="gru", metric="hr@1")
+    assert (gru["value"], gru["seed_values"], gru["seeds"]) == (0.5, [1.0, 0.0], 2)
+    assert find_value(records, model="gru", metric="mrr")["value"] == 0.5
+    assert find_value(records, model="panther", metric="hr@1")["value"] == 0.0
+    assert find_value(records, model="panther", metric="mrr")["value"] == 0.5
+    assert find_value(records, model="panther", metric="ndcg@10")["value"] == pytest.approx(1 / np.log2(3))
+    assert find_value(records, model="panther", metric="nll")["value"] == 2.0
+    assert find_value(records, model="gru", metric="nll")["seed_values"] == [0.5, 2.5]
+    assert find_value(records, model="markov", metric="nll") is None
+
+
+def test_difference_is_the_rows_model_minus_the_reference_seed_by_seed(measured):
+    records = measured[0]["metrics"]
+    hits = find_value(records, model="gru", metric="hr@5_difference_vs_panther")
+    assert (hits["value"], hits["seed_values"]) == (-0.5, [0.0, -1.0])
+    loss = find_value(records, model="gru", metric="nll_difference_vs_panther")
+    assert (loss["value"], loss["low"], loss["high"], loss["seed_values"]) == (-0.5, -0.5, -0.5, [-0.5, -0.5])
+    assert is_better(loss["metric"], loss["value"])
+    assert not is_better(hits["metric"], hits["value"])
+    assert is_clear(loss)
+    assert not is_clear(hits), "one seed sees no difference"
+    assert find_value(records, model="panther", metric="hr@5_difference_vs_panther") is None
+
+
+def test_best_simple_model_is_chosen_per_metric_on_the_same_targets(measured):
+    records = measured[0]["metrics"]
+    simple = ("popularity", "repeat_last", "personal_frequency", "markov")
+    for metric in ("hr@1", "hr@10", "mrr"):
+        values = {name: find_value(records, model=name, metric=metric)["value"] for name in simple}
+        best = max(values, key=values.get)
+        difference = find_value(records, model="gru", metric=f"{metric}_difference_vs_{best}")
+        own = find_value(records, model="gru", metric=metric)["value"]
+        assert difference["value"] == pytest.approx(own - values[best])
+
+
+def test_interval_of_a_difference_is_paired(bootstrap):
+    # Users differ wildly, the two models by exactly 0.1 everywhere: unpaired intervals would be wide.
+    rng = np.random.default_rng(0)
+    users = np.repeat(np.arange(30), 5)
+    one = rng.normal(size=30)[users][None]
+    estimates = estimate_means({"one": one, "difference": (one + 0.1) - one}, users, bootstrap)
+    assert estimates["difference"].low == pytest.approx(0.1)
+    assert estimates["difference"].high == pytest.approx(0.1)
+    assert estimates["one"].high - estimates["one"].low > 0.3
+
+
+def test_results_are_json_and_name_where_they_come_from(measured):
+    facts = json.loads(json.dumps(measured[0], allow_nan=False))["facts"]
+    assert facts["command"] == "kedro run --pipelines=ablation"
+    assert (facts["commit"], facts["changed"], facts["seeds"], facts["split"]) == ("abc", "true", [0, 1], "test")
+    assert len(facts["data_fingerprint"]) == 64
+
+
+def test_command_names_environment_and_subset(make_config, base, sequences, bootstrap, measured):
+    grid = plan_grid(make_config(only="gru", environment="berka", num_seeds=2), base, sequences)
+    results = collect_results(grid, measured[1], sequences, bootstrap, "time", CODE)
+    assert results["facts"]["command"] == "kedro run --pipelines=ablation --env=berka --params=ablation.only=gru"
+
+
+def test_table_marks_unfinished_training_and_clear_differences(measured):
+    page = render_table(measured[0])
+    assert "commit abc with local changes" in page
+    values = page[page.index("## Values") : page.index("## Differences")]
+    assert "| panther \\* | (reference) |" in values
+    assert "| gru | mixer gru, profile none, contrastive_weight 0.0 |" in values
+    assert "0.5000 [0.5000, 0.5000] 0.0000…1.0000" in values
+    assert "| markov | no learned weights |" in values
+    assert "**-0.5000 [-0.5000, -0.5000] -0.5000…-0.5000** ↑" in page
+    for table in [block for block in page.split("\n\n") if block.startswith("|")]:
+        assert len({line.count("|") for line in table.splitlines()}) == 1
+
+
+def test_unequal_size_and_twins_are_marked(make_config, base, sequences, bootstrap, measured):
+    variants = {"panther": {}, "gru": {"model": {"num_prototypes": 64}}, "twin": {"model": {"num_heads": 2}}}
+    grid = plan_grid(make_config(variants, equal_parameters=False, num_seeds=2), base, sequences)
+    page = render_table(collect_results(grid, measured[1], sequences, bootstrap, "time", CODE))
+    row = next(line for line in page.splitlines() if line.startswith("| gru | num_prototypes 64"))
+    assert "†" in row
+    assert "`twin` is the same model as `panther` here." in page
+
+
+@pytest.mark.parametrize(
+    ("looks", "best_step", "improving"),
+    [((3.0, 2.0, 1.9), 30, True), ((3.0, 2.0, 1.999), 30, False), ((3.0, 2.0, 2.5), 20, False), ((3.0,), 10, None)],
+)
+def test_validation_says_whether_more_steps_would_help(looks, best_step, improving):
+    said = describe_validation(curves(*looks))
+    assert (said["best_step"], said["best_valid_nll"], said["still_improving"]) == (best_step, min(looks), improving)
+
+
+def test_training_without_validation_says_nothing():
+    assert set(describe_validation(curves().cast({"value": pl.Float64})).values()) == {None}
+
+
+def test_plot_shows_every_model_seed_and_the_reference(measured):
+    figure = plot_ablation(measured[0])
+    means = [trace for trace in figure.data if trace.name == "mean"]
+    seeds = [trace for trace in figure.data if trace.name == "seed"]
+    assert set(means[0].y) == {"popularity", "repeat_last", "personal_frequency", "markov", "panther", "gru"}
+    assert dict(zip(means[0].y, means[0].x, strict=True))["gru"] == 0.5
+    assert sorted(zip(seeds[0].y, seeds[0].x, strict=True)) == [
+        ("gru", 0.0), ("gru", 1.0), ("panther", 0.0), ("panther", 0.0),
+    ]  # fmt: skip
+    assert [shape.x0 for shape in figure.layout.shapes][1] == 1.0  # hr@10 of the reference
+
+
+def test_curves_have_a_line_per_run_and_a_name_per_variant(measured):
+    table = collect_curves(measured[1])
+    figure = plot_ablation_curves(table)
+    assert len(figure.data) == 4
+    assert sorted(trace.name for trace in figure.data if trace.showlegend) == ["gru", "panther"]
+    assert list(figure.data[0].y) == [3.0, 2.0]

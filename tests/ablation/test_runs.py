@@ -1,0 +1,171 @@
+"""Training a grid: what is finished is not repeated, what is stale is not used, what fails does not cost the rest."""
+
+import shutil
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from panther_pipeline.ablation import runs
+from panther_pipeline.ablation.grid import plan_grid
+from panther_pipeline.ablation.runs import run_grid
+from panther_pipeline.ablation.statistics import mean_metrics
+from panther_pipeline.ablation.store import RunStore
+from panther_pipeline.errors import TrainingError
+from panther_pipeline.ledger.splits import TEST, VALID
+
+
+@pytest.fixture
+def trained(monkeypatch) -> list[tuple[str, int]]:
+    """Which trainings took place, as (mixer, seed)."""
+    seen, pretrain = [], runs.pretrain
+
+    def counted(sequences, model, loss, training, *rest):
+        seen.append((model.mixer, training.seed))
+        return pretrain(sequences, model, loss, training, *rest)
+
+    monkeypatch.setattr(runs, "pretrain", counted)
+    return seen
+
+
+@pytest.fixture
+def run(make_config, base, sequences, ranking, tmp_path):
+    """Plan and run the small grid in one folder."""
+
+    def run(blocks=base, data=sequences, ranking=ranking, watch=runs.unwatched, **changes):
+        return run_grid(plan_grid(make_config(**changes), blocks, data), data, RunStore(tmp_path), ranking, watch)
+
+    return run
+
+
+def same(one, other) -> bool:
+    return all(
+        (a.variant, a.seed, a.record) == (b.variant, b.seed, b.record)
+        and a.ranks.equals(b.ranks)
+        and a.curves.equals(b.curves)
+        for a, b in zip(one, other, strict=True)
+    )
+
+
+def test_finished_runs_are_not_trained_again(run, trained):
+    first = run()
+    assert trained == [("both", 0), ("gru", 0)]
+    assert same(first, run())
+    assert trained == [("both", 0), ("gru", 0)]
+    more = run(num_seeds=2)
+    assert trained[2:] == [("both", 1), ("gru", 1)]
+    assert same(first, more[:2])
+
+
+def test_run_of_another_configuration_or_other_data_is_trained_anew(run, base, random_sequences, trained):
+    run(only="panther")
+    warmer = replace(base, loss=base.loss.model_copy(update={"contrastive_temperature": 0.5}))
+    run(blocks=warmer, only="panther")
+    assert len(trained) == 2
+    run(blocks=warmer, data=random_sequences(seed=1), only="panther")
+    assert len(trained) == 3
+    finer = base.training.model_copy(update={"save_every": 1})
+    run(blocks=replace(warmer, training=finer), data=random_sequences(seed=1), only="panther")
+    assert len(trained) == 3, "how often checkpoints are written changes no weight"
+
+
+def test_changed_code_makes_a_run_stale(run, trained, monkeypatch):
+    run(only="panther")
+    monkeypatch.setattr(runs, "source_digest", lambda places: "another")
+    run(only="panther")
+    assert len(trained) == 2
+
+
+def test_damaged_run_is_made_again(run, trained, tmp_path, caplog):
+    first = run(only="panther")
+    next(tmp_path.glob("panther/seed_0/training/*/curves.parquet")).write_bytes(b"broken")
+    again = run(only="panther")
+    assert len(trained) == 2
+    assert "It is made again" in caplog.text
+    assert again[0].ranks.equals(first[0].ranks)
+
+
+def test_other_split_is_ranked_without_training(run, sequences, trained):
+    test, valid = run(only="panther"), run(only="panther", split="valid")
+    assert len(trained) == 1
+    assert (sequences.split_N[test[0].ranks["row"]] == TEST).all()
+    assert (sequences.split_N[valid[0].ranks["row"]] == VALID).all()
+    assert len(valid[0].ranks) > 0
+
+
+def test_interrupted_run_continues_at_its_checkpoint(run, tmp_path):
+    whole = run(only="panther")
+    shutil.rmtree(tmp_path / "panther")
+
+    @contextmanager
+    def pull_the_plug(_):
+        def report(step, metrics):
+            if step == 6:
+                raise KeyboardInterrupt
+
+        yield report
+
+    with pytest.raises(KeyboardInterrupt):
+        run(only="panther", watch=pull_the_plug)
+    first_steps = []
+
+    @contextmanager
+    def follow(_):
+        yield lambda step, metrics: first_steps.append(step)
+
+    continued = run(only="panther", watch=follow)
+    assert min(first_steps) > 4, "steps before the checkpoint were trained again"
+    assert continued[0].ranks.equals(whole[0].ranks)
+    assert continued[0].curves.equals(whole[0].curves)
+    assert not (tmp_path / "panther/seed_0/checkpoints").exists()
+
+
+def test_watch_sees_curves_and_metrics_of_new_and_of_finished_runs(run):
+    def collect() -> tuple[list, list]:
+        seen = []
+
+        @contextmanager
+        def watch(planned):
+            yield lambda step, metrics: seen.extend((str(planned), step, name, value) for name, value in metrics.items())
+
+        return run(watch=watch), seen
+
+    finished, first = collect()
+    _, again = collect()
+    assert [x for x in first if x[2] != "tokens_per_s"] == again
+    for one in finished:
+        name = f"{one.variant}, seed {one.seed}"
+        assert (name, 8, "test/hr@10", mean_metrics(one.ranks)["hr@10"]) in first
+        assert sum(x[0] == name and x[2] == "valid_nll" for x in first) == 2
+
+
+def test_failed_run_is_named_after_the_others_are_finished(run, trained, monkeypatch):
+    pretrain = runs.pretrain
+
+    def fail(sequences, model, *rest):
+        if model.mixer == "both":
+            raise TrainingError("the loss of step 3 is not finite")
+        return pretrain(sequences, model, *rest)
+
+    monkeypatch.setattr(runs, "pretrain", fail)
+    with pytest.raises(TrainingError, match="1 of 2 runs failed") as caught:
+        run()
+    assert "panther, seed 0: the loss of step 3 is not finite" in str(caught.value)
+    assert trained == [("gru", 0)]
+
+
+def test_records_say_what_was_trained(run):
+    record = run(only="panther")[0].record
+    assert (record["steps"], record["max_steps"], record["variant"], record["seed"]) == (8, 8, "panther", 0)
+    assert record["tokens_per_s"] > 0
+    assert record["best_step"] in (4, 8)
+    assert record["num_parameters"] < record["num_weights"]
+
+
+def test_users_drawn_for_ranking_are_part_of_the_ranks_identity(run, ranking, trained):
+    everyone = run(only="panther")
+    some = run(only="panther", ranking=ranking.model_copy(update={"max_users": 3}))
+    assert some[0].ranks["user_ix"].n_unique() == 3 < everyone[0].ranks["user_ix"].n_unique()
+    assert len(trained) == 1
+    assert np.isin(some[0].ranks["row"], everyone[0].ranks["row"]).all()
