@@ -61,7 +61,8 @@ def _check_pipeline_names(options: dict[str, Any]) -> None:
     if unknown:
         names = ", ".join(PIPELINE_NAMES)
         raise click.ClickException(
-            f"There is no pipeline {', '.join(map(repr, unknown))}. Choose from: {names}; without --pipelines all but ablation run."
+            f"There is no pipeline {', '.join(map(repr, unknown))}. Choose from: {names}; "
+            "without --pipelines all but ablation run."
         )
 
 

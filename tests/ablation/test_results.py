@@ -43,7 +43,7 @@ def finished(variant, seed, rows_M, users_M, ranks, nll, looks=(3.0, 2.0)) -> Fi
 
 @pytest.fixture
 def measured(make_config, base, sequences, bootstrap):
-    """Two variants, two seeds: the gru hits every target first with seed 0, none with seed 1; panther is always second."""
+    """Two seeds: the gru hits every target at once with seed 0 and none with seed 1; panther is always second."""
     grid = plan_grid(make_config(num_seeds=2), base, sequences)
     rows_M = select_targets(sequences, RankingConfig(max_users=None, seed=0, batch_size=1))
     users_M = sequences.user_ix_N()[rows_M].astype(np.int32)

@@ -127,7 +127,9 @@ def test_watch_sees_curves_and_metrics_of_new_and_of_finished_runs(run):
 
         @contextmanager
         def watch(planned):
-            yield lambda step, metrics: seen.extend((str(planned), step, name, value) for name, value in metrics.items())
+            yield lambda step, metrics: seen.extend(
+                (str(planned), step, name, value) for name, value in metrics.items()
+            )
 
         return run(watch=watch), seen
 

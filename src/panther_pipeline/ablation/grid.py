@@ -1,4 +1,4 @@
-"""From the declared variants to the configurations that are trained; every mistake is found here, before any training."""
+"""From the declared variants to the configurations that are trained; mistakes are found here, before any training."""
 
 from dataclasses import dataclass, field, replace
 
@@ -12,7 +12,6 @@ from panther_pipeline.model.config import ModelConfig
 from panther_pipeline.tokenizer.config import TokenizerKind
 from panther_pipeline.tokenizer.sequences import TokenSequences
 from panther_pipeline.training.config import LossConfig, TrainingConfig
-
 
 _SIZE = {"feed_forward_dim", "num_layers"}
 
@@ -80,7 +79,8 @@ def plan_grid(
     """Build and check every variant.
 
     With `equal_parameters`, a variant that states neither feed_forward_dim nor num_layers gets the one that brings it
-    nearest to the reference's number of weights. A variant that is the same model as an earlier one on this ledger is not trained twice.
+    nearest to the reference's number of weights. A variant that is the same model as an earlier one on
+    this ledger is not trained twice.
 
     Args:
         config: the grid.
@@ -150,7 +150,9 @@ def _count(name: str, model: ModelConfig, sequences: TokenSequences, problems: l
         return None
 
 
-def _match(name: str, model: ModelConfig, sequences: TokenSequences, target: int, problems: list[str]) -> dict[str, int]:
+def _match(
+    name: str, model: ModelConfig, sequences: TokenSequences, target: int, problems: list[str]
+) -> dict[str, int]:
     try:
         return match_size(model, sequences, target)
     except ValueError as error:

@@ -53,7 +53,7 @@ def match_size(config: ModelConfig, sequences: TokenSequences, target: int) -> d
     best = 1 + math.floor((target - at_1) / (at_2 - at_1) + 0.5)
     if best < 1:
         raise ValueError(
-            f"even with {key} 1 it has {at_1:,} weights, the reference {target:,}. State a smaller num_layers or dim; or "
-            "state feed_forward_dim, or equal_parameters: false, to compare models of unequal size"
+            f"even with {key} 1 it has {at_1:,} weights, the reference {target:,}. State a smaller num_layers or dim; "
+            "or state feed_forward_dim, or equal_parameters: false, to compare models of unequal size"
         )
     return {key: best}

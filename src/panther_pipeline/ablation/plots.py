@@ -71,7 +71,8 @@ def plot_ablation_curves(curves: pl.DataFrame) -> go.Figure:
         figure.add_scatter(
             x=curve["step"].to_list(), y=curve["value"].to_list(), name=variant, legendgroup=variant,
             showlegend=seed == looks.filter(variant=variant)["seed"].min(),
-            line={"color": colours[variant]}, hovertemplate=f"{variant}, seed {seed}: %{{y:.4f}} at %{{x}}<extra></extra>",
+            line={"color": colours[variant]},
+            hovertemplate=f"{variant}, seed {seed}: %{{y:.4f}} at %{{x}}<extra></extra>",
         )  # fmt: skip
     return figure.update_layout(
         title="Validation while training", template="plotly_white",

@@ -149,7 +149,9 @@ def _facts(
 def collect_curves(runs: list[FinishedRun]) -> pl.DataFrame:
     """variant, seed, step, metric, value of every training."""
     return pl.concat(
-        run.curves.select(pl.lit(run.variant).alias("variant"), pl.lit(run.seed).alias("seed"), "step", "metric", "value")
+        run.curves.select(
+            pl.lit(run.variant).alias("variant"), pl.lit(run.seed).alias("seed"), "step", "metric", "value"
+        )
         for run in runs
     )
 

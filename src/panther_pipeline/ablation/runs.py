@@ -146,9 +146,7 @@ class Workshop:
     def _train(self, run: PlannedRun, folder: RunFolder, identity: str, report: Report) -> Training:
         blocks, speed = run.variant.blocks, _LastSpeed(report)
         started = time.perf_counter()
-        backbone, curves = pretrain(
-            self.sequences, blocks.model, blocks.loss, run.training, folder.checkpoints, speed
-        )
+        backbone, curves = pretrain(self.sequences, blocks.model, blocks.loss, run.training, folder.checkpoints, speed)
         record = {
             "variant": run.variant.name,
             "seed": run.seed,

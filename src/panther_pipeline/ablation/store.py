@@ -1,7 +1,7 @@
 """What is finished stays finished: trained models and their ranks, one folder per variant and seed.
 
-A grid that was killed, or is asked for with more seeds, trains what is missing alone. Every piece carries the identity of
-all that it depends on; a piece of another identity is not used, and replaced by the new one.
+A grid that was killed, or is asked for with more seeds, trains what is missing alone. Every piece carries the
+identity of all that it depends on; a piece of another identity is not used, and replaced by the new one.
 """
 
 import hashlib

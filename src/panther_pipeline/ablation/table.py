@@ -22,13 +22,12 @@ def render_table(results: Results) -> str:
 def _facts(facts: Record) -> str:
     changed = " with local changes" if facts["changed"] == "true" else ""
     commit = (facts["commit"] or "not in a git checkout") + changed
-    ties = "the token that came is ranked among all of them, and one that is [UNK] is a miss"
     lines = [
         f"`{facts['command']}`",
         f"commit {commit}; torch {facts['version.torch']}, python {facts['version.python']}",
         f"data {facts['data_fingerprint'][:16]}, tokenizer {facts['tokenizer'][:16]}",
-        f"split {facts['split']} ({facts['protocol']}): {facts['num_targets']:,} targets of {facts['num_users']:,} users, "
-        f"{facts['num_tokens']:,} tokens; {ties}",
+        f"split {facts['split']} ({facts['protocol']}): {facts['num_targets']:,} targets of "
+        f"{facts['num_users']:,} users; each ranked among all {facts['num_tokens']:,} tokens, ties by popularity, [UNK] a miss",
         f"seeds {', '.join(map(str, facts['seeds']))}; {'; '.join(facts['machines'])}",
     ]
     return "\n".join([f"# Ablation: {facts['ledger']}, {facts['split']}", "", *(f"- {line}" for line in lines)])
@@ -40,8 +39,9 @@ def _values(results: Results) -> str:
     rows = [_value_row(model, planned.get(model), results) for model in _models(results)]
     twins = [f"`{v['variant']}` is the same model as `{v['same_as']}` here." for v in planned.values() if v["same_as"]]
     notes = [
-        "Means over seeds. In brackets the 95 % interval over users (bootstrap), after it the smallest and largest seed. "
-        "Weights: without the tables of tokens, attributes and profiles; in brackets what was chosen to make them equal.",
+        "Means over seeds. In brackets the 95 % interval over users (bootstrap), after it the smallest and the largest "
+        "seed. Weights: without the tables of tokens, attributes and profiles; in brackets what was chosen to make "
+        "them equal.",
         f"{_UNFINISHED} a seed's validation loss was still falling when its training ended: more steps would help.",
         f"{_UNEQUAL} the number of weights differs from the reference's by more than 2 %.",
         *twins,
@@ -123,8 +123,8 @@ def _runs(results: Results) -> str:
             "" if speed is None else f"{speed:,.0f}",
         ])  # fmt: skip
     note = (
-        "Best look: the step whose weights are kept, by the loss on a sample of validation windows. Last gain: nats per "
-        "event that the last look gained over the best one before it."
+        "Best look: the step whose weights are kept, by the loss on a sample of validation windows. Last gain: nats "
+        "per event that the last look gained over the best one before it."
     )
     return "\n\n".join(["## Runs", _table(header, rows), note])
 

@@ -1,7 +1,7 @@
 """Next-transaction comparison: the backbone and the baselines on the same targets.
 
-A target is an event of the test (or validation) window with at least one event of its user before it. The forecast of row r
-is made after row r - 1; it reads no time, amount or category of row r.
+A target is an event of the test (or validation) window with at least one event of its user before it. The forecast
+of row r is made after row r - 1; it reads no time, amount or category of row r.
 
 Shape letters: N events, M targets, U users.
 """

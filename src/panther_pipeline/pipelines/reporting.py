@@ -28,7 +28,7 @@ def mlflow_reporter(prefix: str) -> Report:
 
 @contextmanager
 def mlflow_child_run(name: str, params: dict[str, Any]) -> Iterator[Report]:
-    """A run below the active one; gives a `report(step, metrics)` for its curves. Without an active run it does nothing.
+    """A run below the active one; gives a `report(step, metrics)` for its curves. Without an active run: nothing.
 
     It ends as FINISHED, as FAILED when the block raises, as KILLED when the block is interrupted. The active run stays
     the active one.
@@ -88,7 +88,9 @@ def _reporter(client: MlflowClient, run_id: str, prefix: str) -> Report:
         if not works:
             return
         now_ms = int(time.time() * 1000)
-        points = [Metric(f"{prefix}{name}".replace("@", "_at_"), value, now_ms, step) for name, value in metrics.items()]
+        points = [
+            Metric(f"{prefix}{name}".replace("@", "_at_"), value, now_ms, step) for name, value in metrics.items()
+        ]
         try:
             # One request for all values of a step: single calls cost 8 ms each on SQLite.
             client.log_batch(run_id, metrics=points)

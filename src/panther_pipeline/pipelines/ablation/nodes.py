@@ -42,9 +42,7 @@ def run_ablation(
 def _tracked(run: PlannedRun) -> AbstractContextManager[Report]:
     blocks = run.variant.blocks
     params = {"model": blocks.model, "loss": blocks.loss, "training": run.training}
-    return mlflow_child_run(
-        f"{run.variant.name}/{run.seed}", params | {"num_parameters": run.variant.num_parameters}
-    )
+    return mlflow_child_run(f"{run.variant.name}/{run.seed}", params | {"num_parameters": run.variant.num_parameters})
 
 
 def measure_ablation(
