@@ -83,7 +83,7 @@ def test_targets_of_a_draw_of_users_are_all_of_theirs():
 
 def test_a_ledger_without_targets_is_refused_with_the_parameters_to_check():
     sequences = make_sequences()
-    with pytest.raises(ConfigurationError, match="valid_end"):
+    with pytest.raises(ConfigurationError, match=r"Check ledger\.splits"):
         select_targets(replace(sequences, split_N=np.zeros_like(sequences.split_N)), ALL)
 
 

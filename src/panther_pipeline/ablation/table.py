@@ -27,7 +27,8 @@ def _facts(facts: Record) -> str:
         f"commit {commit}; torch {facts['version.torch']}, python {facts['version.python']}",
         f"data {facts['data_fingerprint'][:16]}, tokenizer {facts['tokenizer'][:16]}",
         f"split {facts['split']} ({facts['protocol']}): {facts['num_targets']:,} targets of "
-        f"{facts['num_users']:,} users; each ranked among all {facts['num_tokens']:,} tokens, ties by popularity, [UNK] a miss",
+        f"{facts['num_users']:,} users; each ranked among all {facts['num_tokens']:,} tokens, ties by popularity, "
+        "[UNK] a miss",
         f"seeds {', '.join(map(str, facts['seeds']))}; {'; '.join(facts['machines'])}",
     ]
     return "\n".join([f"# Ablation: {facts['ledger']}, {facts['split']}", "", *(f"- {line}" for line in lines)])
