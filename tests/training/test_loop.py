@@ -279,3 +279,46 @@ def test_resumed_factored_run_equals_uninterrupted_bitwise(
         pretrain(sequences, model_config, loss_config, config, folder, tokenizer_kind="factored")[0].digest
         == whole.digest
     )
+
+
+_TERMS = {"attribute_weight": 0.5, "all_action_weight": 0.5, "all_action_events": 2}
+EVERY_LOSS = {
+    "full": LossConfig(**_TERMS),
+    "sampled": LossConfig(softmax="sampled", num_uniform_negatives=5, **_TERMS),
+}
+
+
+@pytest.mark.parametrize("softmax", EVERY_LOSS)
+def test_resumed_run_with_every_loss_equals_uninterrupted_bitwise(
+    softmax, random_sequences, model_config, make_config, tmp_path
+):
+    sequences, config, losses = random_sequences(), make_config(), EVERY_LOSS[softmax]
+    whole, whole_curves = pretrain(sequences, model_config, losses, config)
+    folder = CheckpointFolder(tmp_path)
+    with pytest.raises(Killed):
+        pretrain(sequences, model_config, losses, config, folder, kill_at(6))
+    resumed, curves = pretrain(sequences, model_config, losses, config, folder)
+    assert resumed.digest == whole.digest
+    assert curves.equals(whole_curves)
+    named = {"train_contrastive_loss", "train_attribute_loss", "train_all_action_loss"}
+    assert named < set(curves["metric"])
+
+
+@pytest.mark.parametrize("softmax", EVERY_LOSS)
+def test_every_loss_learns_the_planted_motif(softmax, random_sequences, model_config, make_config):
+    sequences = random_sequences(num_users=60, motif=[3, 5, 3, 7, 2])
+    attribute_ids_NF = np.stack([1 + sequences.token_ids_N % 4, 1 + sequences.token_ids_N % 2], axis=1)
+    sequences = replace(sequences, attribute_ids_NF=attribute_ids_NF.astype(np.int32))
+    config = make_config(max_steps=150, warmup_steps=10, peak_lr=1e-2, batch_size=16, eval_every=150)
+    _, curves = pretrain(sequences, model_config, EVERY_LOSS[softmax], config)
+    last = {row["metric"]: row["value"] for row in curves.sort("step").iter_rows(named=True)}
+    assert last["valid_nll"] < 0.3
+    assert last["train_attribute_loss"] < 0.3
+    # One of the next two events, which differ: a coin.
+    assert last["train_all_action_loss"] == pytest.approx(math.log(2), abs=0.05)
+
+
+def test_finished_backbone_holds_no_training_head(random_sequences, model_config, loss_config, make_config):
+    plain, _ = pretrain(random_sequences(), model_config, loss_config, make_config())
+    model, _ = pretrain(random_sequences(), model_config, EVERY_LOSS["full"], make_config())
+    assert set(model.state_dict()) == set(plain.state_dict())

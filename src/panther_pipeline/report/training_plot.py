@@ -5,7 +5,14 @@ import polars as pl
 from plotly.subplots import make_subplots
 
 _PANELS = {
-    "Loss (nats per event)": ["train_next_token_loss", "train_next_tuple_loss", "valid_nll"],
+    "Loss (nats per event)": [
+        "train_next_token_loss",
+        "train_sampled_token_loss",
+        "train_next_tuple_loss",
+        "train_all_action_loss",
+        "train_attribute_loss",
+        "valid_nll",
+    ],
     "Validation hit rate": ["valid_hr@1", "valid_hr@10"],
     "Contrastive loss": ["train_contrastive_loss"],
     "Learning rate": ["learning_rate"],

@@ -10,8 +10,20 @@ from panther_pipeline.config import Config
 class LossConfig(Config):
     """The objective: next transaction + weight · further terms; a term of weight 0 is off."""
 
+    softmax: Literal["full", "sampled"] = "full"  # over the vocabulary, or over the batch's candidates
+    num_uniform_negatives: int = Field(default=1024, ge=0)  # sampled: cut to the vocabulary
+    in_batch_negatives: bool = True  # sampled: the other targets of the batch as well
     contrastive_weight: float = Field(default=0.1, ge=0)  # similar profiles attract; off without profiles
     contrastive_temperature: float = Field(default=0.1, gt=0)
+    attribute_weight: float = Field(default=0.0, ge=0)  # attributes of the next event; not for factored models
+    all_action_weight: float = Field(default=0.0, ge=0)  # a random one of the next all_action_events events
+    all_action_events: int = Field(default=16, ge=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.softmax == "sampled" and not (self.num_uniform_negatives or self.in_batch_negatives):
+            raise ValueError("softmax: sampled needs num_uniform_negatives >= 1 or in_batch_negatives: true")
+        return self
 
 
 class TrainingConfig(Config):

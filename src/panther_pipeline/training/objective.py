@@ -1,14 +1,24 @@
 """What is descended: every loss of the configuration, by name, and their weighted sum.
 
-Shape letters: B windows, T positions, N positions with a target, D width.
+Shape letters: B windows, T positions, N positions with a target, D width, V vocabulary.
 """
 
+import torch
 from torch import Tensor, nn
 
+from panther_pipeline.errors import ConfigurationError
 from panther_pipeline.tokenizer.sequences import TokenSequences
-from panther_pipeline.training.batches import IGNORE, TrainingBatch
+from panther_pipeline.training.batches import IGNORE, TrainingBatch, attribute_target_counts, target_counts
 from panther_pipeline.training.config import LossConfig
-from panther_pipeline.training.losses import contrastive_loss, next_token_loss, next_tuple_loss
+from panther_pipeline.training.losses import (
+    AttributeHeads,
+    contrastive_loss,
+    draw_candidates,
+    draw_following,
+    next_token_loss,
+    next_tuple_loss,
+    sampled_token_loss,
+)
 
 
 class Objective(nn.Module):
@@ -23,35 +33,76 @@ class Objective(nn.Module):
         Args:
             model: a `NextTokenModel`.
             sequences: what is trained on; only the split "train" is read.
+
+        Raises:
+            ConfigurationError: a term that this model cannot be trained with.
         """
         super().__init__()
         self.model = model
         self.config = config
+        self.predicts_tuples = getattr(model, "tuple_head", None) is not None
+        self._check()
+        if config.softmax == "sampled":
+            counts_V = torch.from_numpy(target_counts(sequences))
+            # A function of the data: no part of a checkpoint.
+            self.register_buffer("frequency_V", (counts_V / counts_V.sum()).float(), persistent=False)
+        if config.attribute_weight:
+            counts_f = attribute_target_counts(sequences)
+            self.attribute_heads = AttributeHeads(model.config.dim, counts_f, target_counts(sequences))
+        if config.all_action_weight:
+            self.all_action_projection = nn.Linear(model.config.dim, model.config.dim)
+            nn.init.eye_(self.all_action_projection.weight)  # what comes next is a first guess at what comes later
+            nn.init.zeros_(self.all_action_projection.bias)
 
     def forward(self, batch: TrainingBatch) -> dict[str, Tensor]:
         """Scalars, nats: "loss" is the one to descend, the others are its parts before they are weighted."""
-        is_target_BT = batch.targets_BT != IGNORE
+        config, is_target_BT = self.config, batch.targets_BT != IGNORE
         h_ND = self.model(batch.events)[is_target_BT]
-        parts = [self._generation(h_ND, batch, is_target_BT), self._contrast(batch)]
-        terms = [part for part in parts if part is not None]
-        total = terms[0][2]
-        for _, weight, value in terms[1:]:
-            total = total + weight * value
-        return {"loss": total} | {name: value for name, _, value in terms}
+        name, main = self._next_event(h_ND, batch.targets_BT[is_target_BT], batch.attribute_targets_BTF[is_target_BT])
+        losses, total = {name: main}, main
+        for name, weight, term in (
+            ("contrastive_loss", config.contrastive_weight, self._contrast),
+            ("attribute_loss", config.attribute_weight, self._attributes),
+            ("all_action_loss", config.all_action_weight, self._all_action),
+        ):
+            value = term(h_ND, batch, is_target_BT) if weight else None
+            if value is not None:
+                losses[name] = value
+                total = total + weight * value
+        return {"loss": total} | losses
 
-    def _generation(self, h_ND: Tensor, batch: TrainingBatch, is_target_BT: Tensor) -> tuple[str, float, Tensor]:
-        model = self.model
-        tuple_head = getattr(model, "tuple_head", None)
-        if tuple_head is not None:
-            return "next_tuple_loss", 1.0, next_tuple_loss(h_ND, batch.attribute_targets_BTF[is_target_BT], tuple_head)
-        targets_N = batch.targets_BT[is_target_BT]
-        return "next_token_loss", 1.0, next_token_loss(h_ND, targets_N, model.next_token_logits, model.vocab_size)
+    def _next_event(self, h_ND: Tensor, targets_N: Tensor, attributes_NF: Tensor) -> tuple[str, Tensor]:
+        model, config = self.model, self.config
+        if self.predicts_tuples:
+            return "next_tuple_loss", next_tuple_loss(h_ND, attributes_NF, model.tuple_head)
+        if config.softmax == "full":
+            return "next_token_loss", next_token_loss(h_ND, targets_N, model.next_token_logits, model.vocab_size)
+        candidates = draw_candidates(
+            targets_N, self.frequency_V, config.num_uniform_negatives, config.in_batch_negatives
+        )
+        return "sampled_token_loss", sampled_token_loss(h_ND, targets_N, model.next_token_logits, candidates)
 
-    def _contrast(self, batch: TrainingBatch) -> tuple[str, float, Tensor] | None:
-        weight, profile_ids_BP = self.config.contrastive_weight, batch.events.profile_ids_BP
+    def _contrast(self, h_ND: Tensor, batch: TrainingBatch, is_target_BT: Tensor) -> Tensor | None:
+        profile_ids_BP = batch.events.profile_ids_BP
         profile_vector = getattr(self.model, "profile_vector", None)
-        profile_BD = profile_vector(profile_ids_BP) if profile_vector and weight else None
+        profile_BD = profile_vector(profile_ids_BP) if profile_vector else None
         if profile_BD is None:
             return None
-        value = contrastive_loss(profile_BD, profile_ids_BP, self.config.contrastive_temperature)
-        return "contrastive_loss", weight, value
+        return contrastive_loss(profile_BD, profile_ids_BP, self.config.contrastive_temperature)
+
+    def _attributes(self, h_ND: Tensor, batch: TrainingBatch, is_target_BT: Tensor) -> Tensor:
+        return self.attribute_heads(h_ND, batch.attribute_targets_BTF[is_target_BT])
+
+    def _all_action(self, h_ND: Tensor, batch: TrainingBatch, is_target_BT: Tensor) -> Tensor:
+        drawn = draw_following(is_target_BT, self.config.all_action_events)
+        h_ND = self.all_action_projection(h_ND)
+        return self._next_event(h_ND, batch.targets_BT[drawn], batch.attribute_targets_BTF[drawn])[1]
+
+    def _check(self) -> None:
+        config, problems = self.config, []
+        if self.predicts_tuples and config.softmax == "sampled":
+            problems.append("softmax: sampled samples tokens, and a factored model predicts none; set softmax: full")
+        if self.predicts_tuples and config.attribute_weight:
+            problems.append("a factored model predicts the attributes already; set attribute_weight: 0")
+        if problems:
+            raise ConfigurationError(f"pretraining.loss does not fit the model: {'; '.join(problems)}.")

@@ -12,6 +12,7 @@ class NextTokenModel(Protocol):
 
     With a `tuple_head: TupleHead` it predicts attributes, not tokens, and `next_token_logits` is not called.
     With a method `profile_vector(profile_ids_BP) -> Tensor | None` it is also trained contrastively.
+    Auxiliary losses ask for the width of its states, `config.dim`.
     """
 
     vocab_size: int
@@ -22,7 +23,7 @@ class NextTokenModel(Protocol):
 
     def __call__(self, batch: EventBatch) -> Tensor: ...
 
-    def next_token_logits(self, h: Tensor) -> Tensor: ...
+    def next_token_logits(self, h: Tensor, token_ids_S: Tensor | None = None) -> Tensor: ...
 
     def train(self, mode: bool = True) -> "NextTokenModel": ...
 
