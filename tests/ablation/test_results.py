@@ -107,7 +107,7 @@ def test_interval_of_a_difference_is_paired(bootstrap):
 
 def test_results_are_json_and_name_where_they_come_from(measured):
     facts = json.loads(json.dumps(measured[0], allow_nan=False))["facts"]
-    assert facts["command"] == "kedro run --pipelines=ablation"
+    assert facts["command"] == "kedro run --pipelines=ablation --params=ablation.num_seeds=2,ablation.split=test"
     assert (facts["commit"], facts["changed"], facts["seeds"], facts["split"]) == ("abc", "true", [0, 1], "test")
     assert len(facts["data_fingerprint"]) == 64
 
@@ -115,7 +115,10 @@ def test_results_are_json_and_name_where_they_come_from(measured):
 def test_command_names_environment_and_subset(make_config, base, sequences, bootstrap, measured):
     grid = plan_grid(make_config(only="gru", environment="berka", num_seeds=2), base, sequences)
     results = collect_results(grid, measured[1], sequences, bootstrap, "time", CODE)
-    assert results["facts"]["command"] == "kedro run --pipelines=ablation --env=berka --params=ablation.only=gru"
+    assert results["facts"]["command"] == (
+        "kedro run --pipelines=ablation --env=berka "
+        "--params=ablation.num_seeds=2,ablation.split=test,ablation.only=gru"
+    )
 
 
 def test_table_marks_unfinished_training_and_clear_differences(measured):
@@ -124,9 +127,9 @@ def test_table_marks_unfinished_training_and_clear_differences(measured):
     values = page[page.index("## Values") : page.index("## Differences")]
     assert "| panther \\* | (reference) |" in values
     assert "| gru | mixer gru, profile none, contrastive_weight 0.0 |" in values
-    assert "0.5000 [0.5000, 0.5000] 0.0000…1.0000" in values
+    assert "0.5000<br>[0.5000, 0.5000]<br>0.0000…1.0000" in values
     assert "| markov | no learned weights |" in values
-    assert "**-0.5000 [-0.5000, -0.5000] -0.5000…-0.5000** ↑" in page
+    assert "**-0.5000<br>[-0.5000, -0.5000]<br>-0.5000…-0.5000** ↑" in page
     for table in [block for block in page.split("\n\n") if block.startswith("|")]:
         assert len({line.count("|") for line in table.splitlines()}) == 1
 

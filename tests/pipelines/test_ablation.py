@@ -76,6 +76,14 @@ def run_pipeline(sequences, tmp_path):
     return run
 
 
+def children_of(parent, tracking) -> list:
+    return tracking.search_runs([parent.info.experiment_id], f"tags.mlflow.parentRunId = '{parent.info.run_id}'")
+
+
+def statuses(parent, tracking) -> list[str]:
+    return [child.info.status for child in children_of(parent, tracking)]
+
+
 def test_grid_ends_in_a_table_figures_and_tracked_children(run_pipeline, tracking):
     with mlflow.start_run() as parent:
         outputs = run_pipeline()
@@ -84,7 +92,7 @@ def test_grid_ends_in_a_table_figures_and_tracked_children(run_pipeline, trackin
     assert outputs["ablation_table"].startswith("# Ablation: unit, test\n")
     assert all(isinstance(outputs[name], go.Figure) for name in ("ablation_plot", "ablation_curves_plot"))
 
-    children = tracking.search_runs([parent.info.experiment_id], f"tags.mlflow.parentRunId = '{parent.info.run_id}'")
+    children = children_of(parent, tracking)
     assert {child.info.run_name for child in children} == {"panther/0", "panther/1", "gru/0", "gru/1"}
     for child in children:
         mixer, _, seed = child.info.run_name.partition("/")
@@ -135,8 +143,17 @@ def test_failed_training_ends_its_child_as_failed(run_pipeline, tracking, monkey
     monkeypatch.setattr("panther_pipeline.ablation.runs.pretrain", fail)
     with mlflow.start_run() as parent, pytest.raises(TrainingError, match="2 of 2 runs failed"):
         run_pipeline(num_seeds=1)
-    children = tracking.search_runs([parent.info.experiment_id], f"tags.mlflow.parentRunId = '{parent.info.run_id}'")
-    assert [child.info.status for child in children] == ["FAILED", "FAILED"]
+    assert statuses(parent, tracking) == ["FAILED", "FAILED"]
+
+
+def test_interrupted_training_ends_its_child_as_killed(run_pipeline, tracking, monkeypatch):
+    def stop(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("panther_pipeline.ablation.runs.pretrain", stop)
+    with mlflow.start_run() as parent, pytest.raises(KeyboardInterrupt):
+        run_pipeline(num_seeds=1)
+    assert statuses(parent, tracking) == ["KILLED"]
 
 
 def test_wrong_variant_stops_before_any_training(run_pipeline, monkeypatch):

@@ -12,6 +12,7 @@ from panther_pipeline.model.batch import EventBatch
 from panther_pipeline.training import identity, run
 from panther_pipeline.training.batches import validation_windows
 from panther_pipeline.training.checkpoint import CheckpointFolder
+from panther_pipeline.training.config import LossConfig
 from panther_pipeline.training.evaluation import evaluate
 from panther_pipeline.training.loop import train
 from panther_pipeline.training.objective import Objective

@@ -128,10 +128,11 @@ def _facts(
 ) -> dict[str, Any]:
     config, ranks = grid.config, runs[0].ranks
     env = "" if config.environment == "base" else f" --env={config.environment}"
-    only = f" --params=ablation.only={config.only}" if config.only else ""
+    params = {"num_seeds": config.num_seeds, "split": config.split} | ({"only": config.only} if config.only else {})
+    stated = ",".join(f"ablation.{key}={value}" for key, value in params.items())
     return {
         "ledger": config.ledger,
-        "command": f"kedro run --pipelines=ablation{env}{only}",
+        "command": f"kedro run --pipelines=ablation{env} --params={stated}",
         **code_version,
         "seeds": config.seeds,
         "data_fingerprint": fingerprint_sequences(sequences),

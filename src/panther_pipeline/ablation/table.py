@@ -26,9 +26,8 @@ def _facts(facts: Record) -> str:
         f"`{facts['command']}`",
         f"commit {commit}; torch {facts['version.torch']}, python {facts['version.python']}",
         f"data {facts['data_fingerprint'][:16]}, tokenizer {facts['tokenizer'][:16]}",
-        f"split {facts['split']} ({facts['protocol']}): {facts['num_targets']:,} targets of "
-        f"{facts['num_users']:,} users; each ranked among all {facts['num_tokens']:,} tokens, ties by popularity, "
-        "[UNK] a miss",
+        f"split {facts['split']} ({facts['protocol']}): {facts['num_targets']:,} targets, {facts['num_users']:,} users",
+        f"each target is ranked among all {facts['num_tokens']:,} tokens; ties go by popularity, [UNK] is a miss",
         f"seeds {', '.join(map(str, facts['seeds']))}; {'; '.join(facts['machines'])}",
     ]
     return "\n".join([f"# Ablation: {facts['ledger']}, {facts['split']}", "", *(f"- {line}" for line in lines)])
@@ -40,7 +39,7 @@ def _values(results: Results) -> str:
     rows = [_value_row(model, planned.get(model), results) for model in _models(results)]
     twins = [f"`{v['variant']}` is the same model as `{v['same_as']}` here." for v in planned.values() if v["same_as"]]
     notes = [
-        "Means over seeds. In brackets the 95 % interval over users (bootstrap), after it the smallest and the largest "
+        "Means over seeds. In brackets the 95 % interval over users (bootstrap), below it the smallest and the largest "
         "seed. Weights: without the tables of tokens, attributes and profiles; in brackets what was chosen to make "
         "them equal.",
         f"{_UNFINISHED} a seed's validation loss was still falling when its training ended: more steps would help.",
@@ -144,12 +143,12 @@ def _number(record: Record) -> str:
 
 
 def _interval(record: Record, form: str) -> str:
-    return "" if record["low"] is None else f" [{record['low']:{form}}, {record['high']:{form}}]"
+    return "" if record["low"] is None else f"<br>[{record['low']:{form}}, {record['high']:{form}}]"
 
 
 def _spread(record: Record, form: str) -> str:
     by_seed = record["seed_values"]
-    return f" {min(by_seed):{form}}…{max(by_seed):{form}}" if len(by_seed) > 1 else ""
+    return f"<br>{min(by_seed):{form}}…{max(by_seed):{form}}" if len(by_seed) > 1 else ""
 
 
 def _table(header: list[str], rows: list[list[str]]) -> str:
