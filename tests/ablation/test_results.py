@@ -116,8 +116,7 @@ def test_command_names_environment_and_subset(make_config, base, sequences, boot
     grid = plan_grid(make_config(only="gru", environment="berka", num_seeds=2), base, sequences)
     results = collect_results(grid, measured[1], sequences, bootstrap, "time", CODE)
     assert results["facts"]["command"] == (
-        "kedro run --pipelines=ablation --env=berka "
-        "--params=ablation.num_seeds=2,ablation.split=test,ablation.only=gru"
+        "kedro run --pipelines=ablation --env=berka --params=ablation.num_seeds=2,ablation.split=test,ablation.only=gru"
     )
 
 
