@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import re
 import runpy
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -22,7 +23,9 @@ from panther_pipeline.model.backbone import Backbone
 from panther_pipeline.model.config import ModelConfig
 from panther_pipeline.pipelines.evaluate import create_pipeline
 from panther_pipeline.report.model_card import CardConfig
+from panther_pipeline.report.motifs import MotifConfig
 from panther_pipeline.report.prototypes import PrototypeConfig
+from panther_pipeline.report.timeline import TimelineConfig
 from panther_pipeline.tokenizer import FieldConfig, VocabularyConfig
 from panther_pipeline.tokenizer.counting import TupleCounter
 from panther_pipeline.tokenizer.vocabulary import Vocabulary, fit_vocabulary
@@ -30,13 +33,24 @@ from panther_pipeline.tokenizer.vocabulary import Vocabulary, fit_vocabulary
 BLOCKS = {
     "ranking": RankingConfig,
     "bootstrap": BootstrapConfig,
+    "motifs": MotifConfig,
     "prototypes": PrototypeConfig,
+    "timeline": TimelineConfig,
     "card": CardConfig,
 }
 VALUES = {
     "ranking": {"max_users": None, "seed": 0, "batch_size": 8},
     "bootstrap": {"num_resamples": 100, "seed": 0},
-    "prototypes": {"num_tokens": 5, "max_users": 10, "batch_size": 4, "seed": 0},
+    "motifs": {"num_motifs": 6, "min_count": 2, "min_lift": 1.0, "max_alike": 3},
+    "prototypes": {
+        "num_tokens": 5,
+        "num_nearest": 2,
+        "min_events": 1,
+        "max_users": 10,
+        "batch_size": 4,
+        "seed": 0,
+    },
+    "timeline": {"enabled": True, "user_id": None, "max_events": 50, "num_expected": 3, "batch_size": 4},
     "card": {"title": "Model card", "ledger": "unit"},
 }
 
@@ -108,11 +122,18 @@ def run_evaluate(sequences, **changes) -> dict:
         "token_sequences": sequences,
         "tokenizer": SimpleNamespace(
             names=[f"token {i}" for i in range(sequences.vocab_size)],
+            name_tuples=lambda ids_NF: ["|".join(map(str, ids)) for ids in ids_NF],
             fields=[],
             digest="tokenizer",
             vocabulary=fit_tokens(sequences),
         ),
-        "valid_events": pl.DataFrame({"event_id": [f"e{i}" for i in range(sequences.num_events)]}),
+        "valid_events": pl.DataFrame(
+            {
+                "event_id": [f"e{i}" for i in range(sequences.num_events)],
+                "label": pl.Series([None] * sequences.num_events, dtype=pl.Int8),
+            }
+        ),
+        "params:ledger.schema": SimpleNamespace(is_timed=True),
         "ledger_oracle": pl.DataFrame(),
         "ledger_truth": pl.DataFrame(),
         "fraud_scores": fraud_scores(),
@@ -139,7 +160,10 @@ def run_evaluate(sequences, **changes) -> dict:
         **changes,
     }
     catalog = DataCatalog({name: MemoryDataset(value, copy_mode="assign") for name, value in inputs.items()})
-    kept = ("next_transaction_ranks", "metrics", "prototype_weights", "model_card")
+    kept = (
+        "next_transaction_ranks", "metrics", "motifs", "prototype_weights", "prototype_summary", "user_timeline",
+        "model_card",
+    )  # fmt: skip
     for name in kept:
         catalog[name] = KeptDataset(copy_mode="assign")
     SequentialRunner().run(create_pipeline(), catalog)
@@ -171,10 +195,22 @@ def test_evaluate_measures_every_model_of_both_tasks(outputs):
 
 def test_evaluate_averages_prototype_weights_per_token(outputs, sequences):
     table = outputs["prototype_weights"]
-    sums = table.group_by("token_id").agg(pl.col("weight").sum())["weight"]
-    assert len(sums) == 5
-    assert np.allclose(sums, 1.0, atol=1e-5)
-    assert (table["token"] == table["token_id"].cast(pl.String).str.replace("^", "token ")).all()
+    sums = table.group_by("length", "pattern").agg(pl.col("weight").sum())
+    assert np.allclose(sums["weight"], 1.0, atol=1e-5)
+    tokens = table.filter(length=1)
+    assert (tokens["pattern"] == tokens["last_token_id"].cast(pl.String).str.replace("^", "token ")).all()
+    assert set(table.filter(pl.col("length") > 1)["pattern"]) <= set(outputs["motifs"]["name"])
+
+
+def test_evaluate_draws_the_motifs_and_one_users_timeline(outputs):
+    figures = json.loads(re.search(r'id="figures">(.*?)</script>', outputs["model_card"], re.S).group(1))
+    drawn = figures["plot-motifs"]["data"][0]["z"]
+    assert len(drawn) == outputs["prototype_weights"].filter(pl.col("length") > 1)["pattern"].n_unique() > 0
+    timeline = outputs["user_timeline"]
+    assert timeline["user_id"].n_unique() == 1
+    assert len(figures["plot-timeline"]["data"][0]["y"]) == len(timeline) > 0
+    assert len(outputs["prototype_summary"]) == 4
+    json.dumps(outputs["prototype_summary"], allow_nan=False)
 
 
 def test_evaluate_writes_a_card_with_the_numbers_and_the_identity_of_the_run(outputs, sequences):
@@ -201,6 +237,8 @@ def test_evaluate_runs_for_a_ledger_without_labels_and_a_backbone_without_protot
     )
     assert {record["task"] for record in outputs["metrics"]} == {"next_transaction"}
     assert outputs["prototype_weights"].is_empty()
+    assert outputs["prototype_summary"] == []
+    assert outputs["model_card"].count("This backbone has no prototypes") == 2
     assert "Not measured" in outputs["model_card"]
 
 
@@ -211,6 +249,7 @@ def test_evaluate_of_a_factored_backbone_measures_combinations_and_no_tokens(seq
     assert not any(record["model"] == "panther" for record in outputs["metrics"])
     assert "panther_factored" in outputs["model_card"]
     assert len(outputs["prototype_weights"])
+    assert outputs["user_timeline"]["token"].str.contains(r"^\d\|\d$").all()
 
 
 def test_nodes_are_named_after_their_functions_and_document_themselves():

@@ -6,7 +6,6 @@ import pytest
 from sklearn.metrics import precision_recall_curve
 
 from panther_pipeline.report.fraud_plot import plot_calibration, plot_precision_recall
-from panther_pipeline.report.prototype_plot import plot_prototypes
 from panther_pipeline.report.user_map import plot_user_map
 
 
@@ -54,26 +53,6 @@ def test_fraud_figures_of_an_unlabelled_ledger_say_so():
     ):
         for figure in (plot_precision_recall(table), plot_calibration(table)):
             assert "No labelled scores" in figure.layout.title.text
-
-
-def prototype_weights() -> pl.DataFrame:
-    weight = np.array([[0.1, 0.2, 0.7], [0.8, 0.1, 0.1]])
-    return pl.DataFrame(
-        {"token_id": [2] * 3 + [3] * 3, "token": ["<b>rent</b>"] * 3 + ["coffee"] * 3, "num_events": [5] * 6,
-         "prototype": [0, 1, 2] * 2, "weight": weight.ravel()}
-    )  # fmt: skip
-
-
-def test_prototype_map_sorts_prototypes_by_their_token_and_escapes_names():
-    figure = plot_prototypes(prototype_weights())
-    heat = figure.data[0]
-    assert list(heat.x) == ["p2", "p1", "p0"]
-    assert np.allclose(heat.z, 3 * np.array([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8]]), atol=1e-3)
-    assert list(figure.layout.yaxis.ticktext) == ["&lt;b&gt;rent&lt;/b&gt;", "coffee"]
-
-
-def test_prototype_map_without_prototypes_says_so():
-    assert "no prototypes" in plot_prototypes(prototype_weights().clear()).layout.title.text
 
 
 def user_embeddings(num: int) -> pl.DataFrame:

@@ -12,7 +12,9 @@ from panther_pipeline.report.model_card import CardConfig, CardContent, render_m
 from panther_pipeline.report.model_card_texts import TITLES
 
 HOSTILE = '<script>alert("x")</script>'
-FIGURES = ("training", "coverage", "precision_recall", "calibration", "prototypes", "users")
+FIGURES = (
+    "training", "coverage", "precision_recall", "calibration", "prototypes", "motifs", "timeline", "users",
+)  # fmt: skip
 USAGE = {"num_events": 10, "whole_rate": 0.9, "coverage": 0.95, "unk_rate": 0.05}
 
 
@@ -52,9 +54,18 @@ def make_content(**changes) -> CardContent:
             "expectations": [{"success": True}, {"success": False}],
         },
         "coverage_report": {"splits": [{"split": "train", **USAGE}]},
+        "prototype_summary": [make_prototype(k) for k in range(15)],
         "figures": {name: go.Figure(go.Scatter(x=[1], y=[2], name=name)) for name in FIGURES},
     }
     return CardContent(**{**content, **changes})
+
+
+def make_prototype(prototype: int, state: str = "used", name: str = "rent") -> dict:
+    near = {"name": name, "lift": 3.25, "num_events": 1234}
+    return {
+        "prototype": prototype, "share": 0.015, "variation": 1.0, "state": state, "tokens": [near],
+        "motifs": [{**near, "name": f"{name} → tea"}],
+    }  # fmt: skip
 
 
 class Reader(HTMLParser):
@@ -164,16 +175,19 @@ def test_card_escapes_names_that_come_from_data():
             metrics=[*content.metrics, record, fraud, difference],
             validation_report={**content.validation_report, "reasons": {HOSTILE: 1}},
             coverage_report={"splits": [{"split": HOSTILE, **USAGE}]},
+            prototype_summary=[make_prototype(0, name=HOSTILE)],
             figures={"users": go.Figure(go.Scatter(x=[1], y=[1], name=HOSTILE))},
         )
     )
     assert HOSTILE not in html
     assert Reader(html).scripts == 3
-    assert text_of(html).count(HOSTILE) >= 8
+    assert text_of(html).count(HOSTILE) >= 10
 
 
 def test_card_of_a_run_without_anything_still_has_its_sections():
-    html = render_model_card(make_content(metrics=[], validation_report={}, coverage_report={}, figures={}, facts={}))
+    html = render_model_card(
+        make_content(metrics=[], validation_report={}, coverage_report={}, prototype_summary=[], figures={}, facts={})
+    )
     assert set(TITLES) <= Reader(html).ids
     assert "No validation report" in html
 
@@ -193,3 +207,20 @@ def test_drift_is_shown_with_its_group():
     assert "12.00%" in html
     assert HOSTILE not in html
     assert "No field has drifted" in render_model_card(make_content())
+
+
+def test_card_names_what_attends_to_each_prototype_and_folds_the_long_tail(card):
+    text = text_of(card)
+    assert "p0 3.2 × rent 3.2 × rent → tea 1.5%" in text
+    assert "The other 3" in text
+    assert text.count("× rent → tea") == 15
+    assert "None of the 15 prototypes is dead" in text
+
+
+def test_card_counts_the_dead_prototypes():
+    states = ["used", "hardly used", "hardly used", "same for all events"]
+    summary = [make_prototype(k, state) for k, state in enumerate(states)]
+    text = text_of(render_model_card(make_content(prototype_summary=summary)))
+    assert "3 of 4 prototypes are dead: 2 get less than a tenth of even attention, 1 get the same" in text
+    assert "p1 hardly used" in text
+    assert "p3 same for all events" in text

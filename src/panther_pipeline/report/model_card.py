@@ -13,6 +13,7 @@ from plotly.offline import get_plotlyjs
 
 from panther_pipeline.config import Config
 from panther_pipeline.metrics.records import find_value
+from panther_pipeline.report.model_card_prototypes import prototype_section
 from panther_pipeline.report.model_card_style import SCRIPT, STYLE
 from panther_pipeline.report.model_card_tables import difference_table, fraud_table, ranking_table, table, tuple_table
 from panther_pipeline.report.model_card_texts import INTENDED_USE, LIMITS, PROTOCOL, TITLES
@@ -36,7 +37,9 @@ class CardContent:
     metrics: list[dict[str, Any]]
     validation_report: dict[str, Any]
     coverage_report: dict[str, Any]
-    figures: dict[str, go.Figure]  # training, coverage, precision_recall, calibration, prototypes, users
+    prototype_summary: list[dict[str, Any]]  # from `summarise_prototypes`
+    # training, coverage, precision_recall, calibration, prototypes, motifs, timeline, users
+    figures: dict[str, go.Figure]
 
 
 def render_model_card(content: CardContent) -> str:
@@ -47,7 +50,9 @@ def render_model_card(content: CardContent) -> str:
     """
     sections = {
         "results": _next_transaction(content), "fraud": _fraud(content), "training": _plot("training"),
-        "tokens": _tokens(content), "prototypes": _prototypes(), "users": _users(),
+        "tokens": _tokens(content), 
+        "prototypes": prototype_section(content.prototype_summary, _plot("prototypes"), _plot("motifs")),
+        "timeline": _timeline(), "users": _users(),
         "data": _data_quality(content.validation_report),
         "protocol": _list(PROTOCOL), "use": _list(INTENDED_USE),
         "limits": _list(LIMITS),
@@ -135,10 +140,11 @@ def _drift(found: list[dict[str, Any]]) -> str:
     return table(["field", "in", "events", "unknown", "in training", "index"], rows, caption=caption, num_text=2)
 
 
-def _prototypes() -> str:
+def _timeline() -> str:
     return (
-        "<p>How much the events of each frequent token attend to each prototype in the last block, relative "
-        f"to even attention (1). The tokens are ordered by frequency.</p>{_plot('prototypes')}"
+        "<p>One user's transactions and how little the model expected each: −log₂ of the probability it gave, right "
+        "after the transaction before, to what then came. Fraud is ringed where the ledger knows of it; the model was "
+        f"not told.</p>{_plot('timeline')}"
     )
 
 

@@ -34,6 +34,8 @@ td small{display:block;color:var(--soft);font-size:11.5px}
 td.best{color:var(--best);font-weight:600}
 td.best small{font-weight:400}
 tr.ours td:first-child{font-weight:600}
+.names div{font-size:13px;padding-left:1.6em;text-indent:-1.6em}
+summary{cursor:pointer;color:var(--accent);margin:8px 0}
 code{font:13px ui-monospace,SFMono-Regular,Menlo,monospace;background:var(--panel);padding:1px 5px;
 border-radius:3px}
 .plot{margin:10px 0;min-height:120px}
@@ -59,6 +61,8 @@ function draw() {
     layout.font = Object.assign({}, layout.font, font);
     layout.hoverlabel = {bgcolor: css("--panel"), font: {color: css("--ink")}};
     const lines = {gridcolor: css("--line"), linecolor: css("--line"), zerolinecolor: css("--line")};
+    for (const menu of layout.updatemenus || [])
+      Object.assign(menu, {bgcolor: css("--panel"), bordercolor: css("--line"), font: {color: css("--ink"), size: 11}});
     for (const key of Object.keys(layout).filter(key => /^[xy]axis/.test(key)))
       Object.assign(layout[key], lines);
     Plotly.react(id, structuredClone(figure.data), layout, {responsive: true, displaylogo: false});

@@ -6,6 +6,7 @@ TITLES = {
     "training": "Pretraining",
     "tokens": "Tokens",
     "prototypes": "Prototypes",
+    "timeline": "One user",
     "users": "Users",
     "data": "Data quality",
     "protocol": "How the numbers were made",
@@ -61,7 +62,10 @@ INTENDED_USE = [
     ("Ranking transactions for review and forecasting spending behaviour in the ledger the model was trained on."),
     "Not made for decisions about a person without review: credit, closing of accounts, employment.",
     "Not made for another ledger without training and measuring there.",
-    ("Embeddings are personal data: the same access and deletion rules as for the transactions they were made from."),
+    (
+        "Embeddings are personal data: the same access and deletion rules as for the transactions they were made from. "
+        "So is the history of one user on this page (evaluation.timeline.enabled: false leaves it out)."
+    ),
 ]
 
 LIMITS = [
@@ -79,7 +83,14 @@ LIMITS = [
         "that trained on those very events; test rows do not. The head may trust them more than they deserve "
         "on new events."
     ),
-    "Prototype weights show association, not the reason for a score.",
+    (
+        "Prototype weights show association, not the reason for a score: what attends to a prototype is seen, what the "
+        "model then does with it is not."
+    ),
+    (
+        "A motif is more frequent than in shuffled histories of the same users. Shuffling also undoes times of day, "
+        "seasons and bursts, so a motif may be two habits of the same hour and need not be cause and effect."
+    ),
     "The user map keeps the share of variance printed at its axes; what looks close may be far apart.",
     (
         "Deleting a user removes the events and embeddings; what the weights learned from them goes only with"

@@ -5,13 +5,27 @@ from typing import Any
 import plotly.graph_objects as go
 import polars as pl
 
+from panther_pipeline.ledger.schema import LedgerSchema
 from panther_pipeline.ledger.simulator import SimulationTruth
 from panther_pipeline.metrics import fraud, next_transaction, oracle, tuples
 from panther_pipeline.metrics.config import BootstrapConfig, RankingConfig
 from panther_pipeline.model.backbone import Backbone
-from panther_pipeline.report import fraud_plot, model_card, prototype_plot, prototypes, run_facts, user_map
+from panther_pipeline.report import (
+    fraud_plot,
+    model_card,
+    motifs,
+    prototype_plot,
+    prototype_summary,
+    prototypes,
+    run_facts,
+    timeline,
+    timeline_plot,
+    user_map,
+)
 from panther_pipeline.report.model_card import CardConfig, CardContent
+from panther_pipeline.report.motifs import MotifConfig
 from panther_pipeline.report.prototypes import PrototypeConfig
+from panther_pipeline.report.timeline import TimelineConfig
 from panther_pipeline.tokenizer.sequences import TokenSequences
 from panther_pipeline.tokenizer.tokenizer import Tokenizer
 
@@ -67,16 +81,48 @@ def collect_metrics(
     return [*next_transaction_metrics, *next_tuple_metrics, *oracle_metrics, *fraud_metrics]
 
 
+def find_motifs(token_sequences: TokenSequences, tokenizer: Tokenizer, config: MotifConfig) -> pl.DataFrame:
+    """Short sequences of tokens that recur in the training events more often than in shuffled histories."""
+    return motifs.find_motifs(token_sequences, tokenizer, config)
+
+
 def explain_prototypes(
-    backbone: Backbone, token_sequences: TokenSequences, tokenizer: Tokenizer, config: PrototypeConfig
+    backbone: Backbone, token_sequences: TokenSequences, tokenizer: Tokenizer, motifs: pl.DataFrame,
+    config: PrototypeConfig,
+) -> pl.DataFrame:  # fmt: skip
+    """Which tokens and motifs attend to which prototype."""
+    return prototypes.tabulate_prototype_weights(backbone, token_sequences, tokenizer, motifs, config)
+
+
+def plot_prototypes(prototype_weights: pl.DataFrame, config: PrototypeConfig) -> tuple[go.Figure, go.Figure]:
+    """Heat maps of prototypes and tokens, and of prototypes and motifs."""
+    return (
+        prototype_plot.plot_token_prototypes(prototype_weights, config.num_tokens),
+        prototype_plot.plot_motif_prototypes(prototype_weights),
+    )
+
+
+def summarise_prototypes(prototype_weights: pl.DataFrame, config: PrototypeConfig) -> list[dict[str, Any]]:
+    """How much attention each prototype gets, and what attends to it most."""
+    return prototype_summary.summarise_prototypes(prototype_weights, config.num_nearest)
+
+
+def tabulate_timeline(
+    backbone: Backbone,
+    token_sequences: TokenSequences,
+    tokenizer: Tokenizer,
+    valid_events: pl.LazyFrame,
+    next_tuple_scores: pl.DataFrame,
+    config: TimelineConfig,
 ) -> pl.DataFrame:
-    """Which tokens attend to which prototype."""
-    return prototypes.tabulate_prototype_weights(backbone, token_sequences, tokenizer, config)
+    """How surprised the model was by each event of one user."""
+    labels = valid_events.lazy().select("label").collect()["label"]
+    return timeline.tabulate_timeline(backbone, token_sequences, tokenizer, labels, next_tuple_scores, config)
 
 
-def plot_prototypes(prototype_weights: pl.DataFrame) -> go.Figure:
-    """Heat map of prototypes and tokens."""
-    return prototype_plot.plot_prototypes(prototype_weights)
+def plot_timeline(user_timeline: pl.DataFrame, schema: LedgerSchema) -> go.Figure:
+    """Surprise over time."""
+    return timeline_plot.plot_timeline(user_timeline, is_timed=schema.is_timed)
 
 
 def plot_user_map(user_embeddings: pl.DataFrame, seed: int) -> go.Figure:
@@ -102,6 +148,7 @@ def write_model_card(
     metrics: list[dict[str, Any]],
     validation_report: dict[str, Any],
     coverage_report: dict[str, Any],
+    prototype_summary: list[dict[str, Any]],
     **figures: go.Figure,
 ) -> str:
     """The model card as one HTML page."""
@@ -111,6 +158,7 @@ def write_model_card(
         metrics=metrics,
         validation_report=validation_report,
         coverage_report=coverage_report,
+        prototype_summary=prototype_summary,
         figures=figures,
     )
     return model_card.render_model_card(content)
