@@ -149,16 +149,26 @@ def uninterrupted(trainer, tmp_path_factory) -> str:
     return trainer.finish(tmp_path_factory.mktemp("uninterrupted"))
 
 
-def test_killed_pretraining_ends_bit_identical(trainer, uninterrupted, tmp_path):
-    rng = random.Random(1)
-    kills = [trainer.kill_once(tmp_path, rng, inside_save=k % 2 == 1) for k in range(NUM_KILLS)]
+def survive(trainer, uninterrupted, folder: Path, num_kills: int, seed: int) -> None:
+    """Kill, again and again, then train to the end and compare; prints the figure."""
+    rng = random.Random(seed)
+    kills = [trainer.kill_once(folder, rng, inside_save=k % 2 == 1) for k in range(num_kills)]
     steps, num_inside = [step for step, _ in kills], sum(inside for _, inside in kills)
-    equal = trainer.finish(tmp_path) == uninterrupted
-    survived = NUM_KILLS if equal else 0
-    print(f"\nP01 {survived}/{NUM_KILLS} kills survived, {num_inside} inside a save / {NUM_KILLS}")
+    equal = trainer.finish(folder) == uninterrupted
+    survived = num_kills if equal else 0
+    print(f"\nP01 {survived}/{num_kills} kills survived, {num_inside} inside a save / {num_kills}")
     assert equal
     assert num_inside >= 1
     assert steps[0] < steps[-1] < NUM_STEPS, "a run must get ahead between kills, and be killed before it ends"
+
+
+def test_killed_pretraining_ends_bit_identical(trainer, uninterrupted, tmp_path):
+    survive(trainer, uninterrupted, tmp_path, NUM_KILLS, seed=1)
+
+
+@pytest.mark.slow
+def test_pretraining_survives_twelve_more_kills(trainer, uninterrupted, tmp_path):
+    survive(trainer, uninterrupted, tmp_path, 12, seed=6)
 
 
 def test_guard_notices_a_forgotten_random_state(trainer, uninterrupted, tmp_path):
