@@ -33,7 +33,7 @@ def child(folder: Path, forget_random_state: bool) -> None:
 
     torch.set_num_threads(1)
     if forget_random_state:
-        run.restore_random_state = lambda tensors, device: None
+        run.restore_random_state = lambda *_: None
     random_sequences = runpy.run_path(str(Path(__file__).parents[1] / "fixtures" / "histories.py"))["random_sequences"]
     optimizers = []
     original = loop.make_optimizer

@@ -64,7 +64,7 @@ def test_batch_holds_each_input_with_its_successor(random_sequences):
         assert batch.targets_BT[b, :n].tolist() == sequences.token_ids_N[rows + 1].tolist()
         assert batch.attribute_targets_BTF[b, :n].tolist() == sequences.attribute_ids_NF[rows + 1].tolist()
         assert (batch.targets_BT[b, n:] == IGNORE).all()
-        assert set(user_ix_N[rows]) == set(user_ix_N[rows + 1]) == {batch.user_ix_B[b]}
+        assert set(user_ix_N[rows]) == set(user_ix_N[rows + 1]) == {batch.step_user_ix_A[b]}
 
 
 def test_order_is_a_function_of_seed_and_step(random_sequences):

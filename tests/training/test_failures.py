@@ -63,7 +63,7 @@ def test_loss_that_is_not_finite_stops_at_once(
         CheckpointFolder(tmp_path),
         "the loss of step 5 is not finite",
     )
-    users = BatchOrder(sequences, 16, 8, 0).batch_at(5).user_ix_B
+    users = BatchOrder(sequences, 16, 8, 0).batch_at(5).step_user_ix_A
     assert f"(loss {value}, next_token_loss" in message
     assert f"holds 8 windows, of the users at positions {users[0]}, {users[1]}" in message
     assert "u0" not in message

@@ -59,7 +59,7 @@ def test_resume_differs_when_the_snapshot_lacks_a_part(
     with pytest.raises(Killed):
         pretrain(sequences, model_config, loss_config, config, folder, kill_at(9))
     if lost == "rng.":
-        monkeypatch.setattr(run, "restore_random_state", lambda tensors, device: None)
+        monkeypatch.setattr(run, "restore_random_state", lambda *_: None)
     else:
         monkeypatch.setattr(run, "restore_optimizer", lambda optimizer, tensors: None)
     resumed, _ = pretrain(sequences, model_config, loss_config, config, folder)

@@ -138,7 +138,7 @@ def test_all_action_targets_are_of_the_same_user_and_before_the_training_border(
         objective(batch)
         next_N, drawn_N = seen[-2:]
         window_N, _ = (batch.targets_BT != IGNORE).nonzero(as_tuple=True)
-        assert torch.equal(drawn_N, torch.from_numpy(1 + batch.user_ix_B)[window_N])
+        assert torch.equal(drawn_N, torch.from_numpy(1 + batch.step_user_ix_A)[window_N])
         assert len(next_N) == len(drawn_N)
 
 

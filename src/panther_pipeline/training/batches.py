@@ -2,10 +2,11 @@
 
 The order is a function of (seed, step), not a state: a checkpoint needs one integer to continue it.
 
-Shape letters: B windows of the batch, T positions, W windows of an epoch, N events, U users.
+Shape letters: B windows of the batch, A those of a step in all processes, T positions, W windows of an epoch,
+N events, U users.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Self
 
@@ -50,14 +51,19 @@ class TrainingBatch:
     events: EventBatch
     targets_BT: Tensor  # int64 tokens; IGNORE where nothing is to be predicted
     attribute_targets_BTF: Tensor  # int64 attribute ids of the same events; of no meaning where targets is IGNORE
-    user_ix_B: np.ndarray  # int64, for error messages
+    # When several processes share the batch of a step (A windows), else 1 and the batch's own:
+    share: Tensor  # float32 scalar; these targets / all targets of the step x processes
+    step_profile_ids_AP: Tensor  # int64
+    step_user_ix_A: np.ndarray  # int64, for error messages
 
     def to(self, device: torch.device) -> Self:
         return type(self)(
             events=self.events.to(device),
             targets_BT=self.targets_BT.to(device, non_blocking=True),
             attribute_targets_BTF=self.attribute_targets_BTF.to(device, non_blocking=True),
-            user_ix_B=self.user_ix_B,
+            share=self.share.to(device, non_blocking=True),
+            step_profile_ids_AP=self.step_profile_ids_AP.to(device, non_blocking=True),
+            step_user_ix_A=self.step_user_ix_A,
         )
 
 
@@ -123,7 +129,27 @@ def make_batch(sequences: TokenSequences, windows: Windows) -> TrainingBatch:
         events=events,
         targets_BT=torch.from_numpy(np.where(is_target_BT, token_ids_BT, IGNORE)),
         attribute_targets_BTF=torch.from_numpy(sequences.attribute_ids_NF[rows_BT].astype(np.int64)),
-        user_ix_B=windows.user_ix_W,
+        share=torch.ones(()),
+        step_profile_ids_AP=events.profile_ids_BP,
+        step_user_ix_A=windows.user_ix_W,
+    )
+
+
+def make_share(sequences: TokenSequences, windows: Windows, rank: int, num_processes: int) -> TrainingBatch:
+    """The part of a step's batch that one of several processes takes: every num_processes-th window from `rank` on.
+
+    The mean over the processes of `share` x the mean over their own targets is the mean over all targets, whoever has
+    the longer windows. With fewer windows than processes, those left over repeat the first window at share 0.
+    """
+    own = np.arange(rank, len(windows), num_processes)
+    batch = make_batch(sequences, windows.take(own if len(own) else np.zeros(1, dtype=np.int64)))
+    num_targets_W = windows.stops_W - windows.first_targets_W + 1
+    share = num_processes * num_targets_W[own].sum() / num_targets_W.sum()
+    return replace(
+        batch,
+        share=torch.tensor(share, dtype=torch.float32),
+        step_profile_ids_AP=torch.from_numpy(sequences.profile_ids_UP[windows.user_ix_W].astype(np.int64)),
+        step_user_ix_A=windows.user_ix_W,
     )
 
 
@@ -142,9 +168,9 @@ class BatchOrder:
         # Computed once per epoch, then remembered; nothing but time would change without this.
         self._epoch_batches = lru_cache(maxsize=2)(self._plan_epoch)
 
-    def batch_at(self, step: int) -> TrainingBatch:
-        """The batch of a step, counted from 0; epochs follow one another without end."""
-        return make_batch(self.sequences, self.windows.take(self.window_ix_at(step)))
+    def batch_at(self, step: int, rank: int = 0, num_processes: int = 1) -> TrainingBatch:
+        """The batch of a step, counted from 0, or one process's part; epochs follow one another without end."""
+        return make_share(self.sequences, self.windows.take(self.window_ix_at(step)), rank, num_processes)
 
     def window_ix_at(self, step: int) -> np.ndarray:
         """int64 positions in `windows` of the batch of a step."""

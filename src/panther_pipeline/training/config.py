@@ -47,6 +47,7 @@ class TrainingConfig(Config):
     best_metric: Literal["nll", "hr@1", "hr@10"] = "nll"  # what makes a look the best one
     keep: Literal["best", "last"] = "best"  # the weights a training ends with
     patience: int | None = Field(default=None, ge=1)  # looks without a better one while the rate falls; null = no end
+    num_processes: int = Field(default=1, ge=1)  # that share each batch; on GPUs one GPU each. 1 = this process
     num_threads: int | None = Field(default=None, ge=1)  # CPU threads; null = torch's default. Part of the identity
     device: Literal["auto", "cpu", "cuda"] = "auto"  # auto = a GPU when there is one
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto = bfloat16 on a GPU, float32 on a CPU
@@ -61,6 +62,8 @@ class TrainingConfig(Config):
                 f"the decay begins at step {self.decay_begin}, before warmup_steps = {self.warmup_steps} are over: "
                 f"lower warmup_steps or decay_share = {self.decay_share}"
             )
+        if self.num_processes > self.batch_size:
+            problems.append(f"num_processes <= batch_size is required; got {self.num_processes} and {self.batch_size}")
         if not all(0 <= beta < 1 for beta in self.betas):
             problems.append(f"betas must lie in [0, 1); got {self.betas}")
         if problems:

@@ -13,6 +13,8 @@ from panther_pipeline.training.batches import IGNORE, Windows, make_batch
 from panther_pipeline.training.losses.chunks import MAX_LOGITS
 from panther_pipeline.training.protocol import NextTokenModel
 
+METRICS = ("nll", "hr@1", "hr@10")
+
 
 @torch.no_grad()
 def evaluate(
@@ -43,7 +45,7 @@ def evaluate(
     model.train(was_training)
     if num_targets == 0:
         return {}
-    return dict(zip(["nll", "hr@1", "hr@10"], (sums / num_targets).tolist(), strict=True))
+    return dict(zip(METRICS, (sums / num_targets).tolist(), strict=True))
 
 
 def _sums_of_tokens(model: NextTokenModel, h_ND: Tensor, targets_N: Tensor) -> Tensor:

@@ -45,9 +45,9 @@ def refuse_not_finite(step: int, batch: TrainingBatch, losses: dict[str, float],
         return
     what = "gradient" if math.isfinite(losses["loss"]) else "loss"
     parts = ", ".join(f"{name} {value}" for name, value in losses.items())
-    users = ", ".join(map(str, batch.user_ix_B[:5]))
+    users = ", ".join(map(str, batch.step_user_ix_A[:5]))
     raise TrainingError(
-        f"the {what} of step {step} is not finite ({parts}). The batch holds {len(batch.user_ix_B)} windows, "
+        f"the {what} of step {step} is not finite ({parts}). The batch holds {len(batch.step_user_ix_A)} windows, "
         f"of the users at positions {users}, ... of token_sequences. The weights are as before this step. "
         "Lower peak_lr or grad_clip, or train with precision: float32."
     )

@@ -13,7 +13,8 @@ from panther_pipeline.training.batches import BatchOrder, TrainingBatch, Windows
 from panther_pipeline.training.checkpoint import CheckpointFolder
 from panther_pipeline.training.config import LossConfig, TrainingConfig
 from panther_pipeline.training.determinism import pinned
-from panther_pipeline.training.evaluation import evaluate
+from panther_pipeline.training.device import choose_device, uses_bfloat16
+from panther_pipeline.training.evaluation import METRICS, evaluate
 from panther_pipeline.training.failures import (
     memory_failures_explained,
     refuse_not_finite,
@@ -23,6 +24,7 @@ from panther_pipeline.training.identity import RunIdentity, run_identity
 from panther_pipeline.training.objective import Objective
 from panther_pipeline.training.optimizer import learning_rate, make_optimizer
 from panther_pipeline.training.run import Report, Speed, TrainingRun
+from panther_pipeline.training.world import ALONE, World
 
 logger = logging.getLogger(__name__)
 _CURVE_SCHEMA = {"step": pl.Int64, "metric": pl.Utf8, "value": pl.Float64}
@@ -35,6 +37,7 @@ def train(
     config: TrainingConfig,
     checkpoints: CheckpointFolder | None = None,
     report: Report | None = None,
+    world: World = ALONE,
 ) -> pl.DataFrame:
     """Train `model` in place on the training events; it ends with the weights that did best on validation, or the last.
 
@@ -48,6 +51,7 @@ def train(
         model: a `NextTokenModel`.
         sequences: all users' histories; only the split "train" is learnt from, only "valid" is looked at.
         report: called with (step, values) at every point of the curves, and with the speed.
+        world: the processes that train together, `num_processes` of them; the first validates and saves.
 
     Returns:
         The curves: step, metric, value; a function of the inputs alone, so without speeds.
@@ -55,24 +59,28 @@ def train(
     Raises:
         TrainingError: nothing to train on; a loss, gradient or metric that is not finite; memory exhausted.
     """
+    if world.size != config.num_processes:
+        raise TrainingError(f"num_processes: {config.num_processes} is for `pretrain`; `train` is one of {world.size}.")
     device = choose_device(config)
     with pinned(config.seed, config.num_threads, device) as num_threads:
         order = BatchOrder(sequences, model.max_events, config.batch_size, config.seed)
         windows = validation_windows(sequences, model.max_events, config.eval_windows, config.seed)
         objective = Objective(model, loss_config, sequences).to(device)
-        run = TrainingRun(objective, make_optimizer(objective, config, device), device)
+        run = TrainingRun(objective, make_optimizer(objective, config, device), device, world)
         identity = run_identity(objective, sequences, config, device, num_threads)
+        world.seed_own_dropout(config.seed)
         if checkpoints is not None and (checkpoint := checkpoints.latest(identity.at)) is not None:
             run.restore(checkpoint)
             _tell_where_it_continues(run, config, checkpoints)
 
-        objective.train()
-        speed = Speed()
-        bar = tqdm(initial=run.step, total=config.max_steps, desc="pretrain", unit="step", disable=None)
+        shared = world.share(objective).train()
+        speed = Speed(world.size)
+        hidden = None if world.is_first else True  # None: hidden unless a person is watching
+        bar = tqdm(initial=run.step, total=config.max_steps, desc="pretrain", unit="step", disable=hidden)
         with bar:
             while not run.is_finished(config):
-                batch = order.batch_at(run.step)
-                run.add_loss(_train_step(run, batch, config))
+                batch = order.batch_at(run.step, world.rank, world.size)
+                run.add_loss(_train_step(run, shared, batch, config))
                 run.step += 1
                 speed.count(batch)
                 bar.update()
@@ -102,7 +110,7 @@ def _tell_where_it_continues(run: TrainingRun, config: TrainingConfig, checkpoin
         logger.info("continuing at step %d of %d from %s", run.step, config.max_steps, checkpoints.path)
 
 
-def _train_step(run: TrainingRun, batch: TrainingBatch, config: TrainingConfig) -> dict[str, float]:
+def _train_step(run: TrainingRun, shared: nn.Module, batch: TrainingBatch, config: TrainingConfig) -> dict[str, float]:
     """One optimizer step; the losses it was taken on.
 
     Raises:
@@ -113,12 +121,13 @@ def _train_step(run: TrainingRun, batch: TrainingBatch, config: TrainingConfig) 
     with memory_failures_explained(run.device, run.step, *batch.targets_BT.shape):
         batch = batch.to(run.device)
         with torch.autocast(run.device.type, torch.bfloat16, enabled=uses_bfloat16(config, run.device)):
-            losses = run.objective(batch)
+            losses = shared(batch)
         run.optimizer.zero_grad(set_to_none=True)
         losses["loss"].backward()
         gradient_norm = nn.utils.clip_grad_norm_(run.objective.parameters(), config.grad_clip)
         # The one moment of a step at which the CPU waits for a GPU.
-        *values, norm = torch.stack([x.detach().float() for x in (*losses.values(), gradient_norm)]).tolist()
+        values = torch.stack([x.detach().float() for x in (*losses.values(), gradient_norm)])
+        *values, norm = run.world.mean(values).tolist()
         values = dict(zip(losses, values, strict=True))
         refuse_not_finite(run.step, batch, values, norm)
         run.optimizer.step()
@@ -133,29 +142,23 @@ def _validate(
     Raises:
         TrainingError: see `train`.
     """
-    with memory_failures_explained(run.device, run.step, config.batch_size, run.objective.model.max_events):
-        metrics = evaluate(run.objective.model, sequences, windows, config.batch_size, run.device)
+    metrics = dict.fromkeys(METRICS if len(windows) else [], 0.0)
+    if run.world.is_first:
+        with memory_failures_explained(run.device, run.step, config.batch_size, run.objective.model.max_events):
+            metrics = evaluate(run.objective.model, sequences, windows, config.batch_size, run.device)
+    metrics = dict(zip(metrics, run.world.from_first(list(metrics.values()), run.device), strict=True))
     refuse_not_finite_metrics(run.step, metrics)
     return metrics
 
 
 def _save(run: TrainingRun, checkpoints: CheckpointFolder, identity: RunIdentity, config: TrainingConfig) -> None:
     """Save a snapshot when one is due; first the trunk's, so that whoever is killed here makes up for it."""
-    if config.schedule == "wsd" and run.step == config.decay_begin:
-        checkpoints.trunk.save(run.checkpoint(identity.at(run.step)))
-    if run.step % config.save_every == 0 or run.is_finished(config):
-        checkpoints.save(run.checkpoint(identity.at(run.step)))
-
-
-def choose_device(config: TrainingConfig) -> torch.device:
-    """The device of the configuration; "auto" is a GPU when there is one."""
-    if config.device == "cuda" and not torch.cuda.is_available():
-        raise TrainingError("device: cuda, but torch finds no GPU. Use device: auto or cpu, or install torch for CUDA.")
-    if config.device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(config.device)
-
-
-def uses_bfloat16(config: TrainingConfig, device: torch.device) -> bool:
-    """Whether products are taken in bfloat16; weights, sums and losses stay float32."""
-    return config.precision == "bfloat16" or (config.precision == "auto" and device.type == "cuda")
+    is_trunk = config.schedule == "wsd" and run.step == config.decay_begin
+    is_due = run.step % config.save_every == 0 or run.is_finished(config)
+    if not (is_trunk or is_due):
+        return
+    snapshot = run.checkpoint(identity.at(run.step))  # every process adds its random state
+    if is_trunk and run.world.is_first:
+        checkpoints.trunk.save(snapshot)
+    if is_due and run.world.is_first:
+        checkpoints.save(snapshot)

@@ -1,6 +1,7 @@
 """What is descended: every loss of the configuration, by name, and their weighted sum.
 
-Shape letters: B windows, T positions, N positions with a target, D width, V vocabulary.
+Shape letters: B windows, A those of a step in all processes, T positions, N positions with a target, D width,
+V vocabulary.
 """
 
 import torch
@@ -55,10 +56,15 @@ class Objective(nn.Module):
             nn.init.zeros_(self.all_action_projection.bias)
 
     def forward(self, batch: TrainingBatch) -> dict[str, Tensor]:
-        """Scalars, nats: "loss" is the one to descend, the others are its parts before they are weighted."""
+        """Scalars, nats: "loss" is the one to descend, the others are its parts before they are weighted.
+
+        Terms that are means over targets are multiplied by the batch's share, so that the mean over the processes of
+        each value is what one process would get for the whole batch of the step.
+        """
         config, is_target_BT = self.config, batch.targets_BT != IGNORE
         h_ND = self.model(batch.events)[is_target_BT]
         name, main = self._next_event(h_ND, batch.targets_BT[is_target_BT], batch.attribute_targets_BTF[is_target_BT])
+        main = batch.share * main
         losses, total = {name: main}, main
         for name, weight, term in (
             ("contrastive_loss", config.contrastive_weight, self._contrast),
@@ -83,20 +89,22 @@ class Objective(nn.Module):
         return "sampled_token_loss", sampled_token_loss(h_ND, targets_N, model.next_token_logits, candidates)
 
     def _contrast(self, h_ND: Tensor, batch: TrainingBatch, is_target_BT: Tensor) -> Tensor | None:
-        profile_ids_BP = batch.events.profile_ids_BP
+        # Of the whole step, in every process: profiles are cheap, and a part of them has fewer that are alike.
+        profile_ids_AP = batch.step_profile_ids_AP
         profile_vector = getattr(self.model, "profile_vector", None)
-        profile_BD = profile_vector(profile_ids_BP) if profile_vector else None
-        if profile_BD is None:
+        profile_AD = profile_vector(profile_ids_AP) if profile_vector else None
+        if profile_AD is None:
             return None
-        return contrastive_loss(profile_BD, profile_ids_BP, self.config.contrastive_temperature)
+        return contrastive_loss(profile_AD, profile_ids_AP, self.config.contrastive_temperature)
 
     def _attributes(self, h_ND: Tensor, batch: TrainingBatch, is_target_BT: Tensor) -> Tensor:
-        return self.attribute_heads(h_ND, batch.attribute_targets_BTF[is_target_BT])
+        return batch.share * self.attribute_heads(h_ND, batch.attribute_targets_BTF[is_target_BT])
 
     def _all_action(self, h_ND: Tensor, batch: TrainingBatch, is_target_BT: Tensor) -> Tensor:
         drawn = draw_following(is_target_BT, self.config.all_action_events)
         h_ND = self.all_action_projection(h_ND)
-        return self._next_event(h_ND, batch.targets_BT[drawn], batch.attribute_targets_BTF[drawn])[1]
+        loss = self._next_event(h_ND, batch.targets_BT[drawn], batch.attribute_targets_BTF[drawn])[1]
+        return batch.share * loss
 
     def _check(self) -> None:
         config, problems = self.config, []

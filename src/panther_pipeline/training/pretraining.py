@@ -1,5 +1,7 @@
 """From token sequences to a trained backbone in one call."""
 
+import logging
+
 import polars as pl
 
 from panther_pipeline.model.backbone import Backbone
@@ -9,7 +11,9 @@ from panther_pipeline.tokenizer.sequences import TokenSequences
 from panther_pipeline.training.batches import attribute_target_counts, target_counts
 from panther_pipeline.training.checkpoint import CheckpointFolder
 from panther_pipeline.training.config import LossConfig, TrainingConfig
+from panther_pipeline.training.distributed import train_in_processes
 from panther_pipeline.training.loop import Report, train
+from panther_pipeline.training.world import ALONE, World
 
 
 def pretrain(
@@ -23,11 +27,39 @@ def pretrain(
 ) -> tuple[Backbone, pl.DataFrame]:
     """A backbone fitted to the training events, on the CPU, and its curves (step, metric, value).
 
+    With `num_processes` above 1 it is trained in so many processes, which start with a copy of the sequences on disk.
+
     Raises:
-        TrainingError: see `train`.
+        TrainingError: see `train`; a process that died.
     """
+    if training_config.num_processes == 1:
+        return pretrain_here(
+            sequences, model_config, loss_config, training_config, checkpoints, report, tokenizer_kind, ALONE
+        )
+    job = {
+        "model": model_config.model_dump(),
+        "loss": loss_config.model_dump(),
+        "training": training_config.model_dump(),
+        "checkpoints": None if checkpoints is None else str(checkpoints.path.absolute()),
+        "tokenizer_kind": tokenizer_kind,
+        "log_level": logging.getLogger(__package__).getEffectiveLevel(),
+    }
+    return train_in_processes(sequences, job, training_config.num_processes, report)
+
+
+def pretrain_here(
+    sequences: TokenSequences,
+    model_config: ModelConfig,
+    loss_config: LossConfig,
+    training_config: TrainingConfig,
+    checkpoints: CheckpointFolder | None,
+    report: Report | None,
+    tokenizer_kind: TokenizerKind,
+    world: World,
+) -> tuple[Backbone, pl.DataFrame]:
+    """`pretrain` in this process, alone or as one of several."""
     backbone = untrained_backbone(sequences, model_config, training_config.seed, tokenizer_kind)
-    curves = train(backbone, sequences, loss_config, training_config, checkpoints, report)
+    curves = train(backbone, sequences, loss_config, training_config, checkpoints, report, world)
     return backbone.cpu(), curves
 
 

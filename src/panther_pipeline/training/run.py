@@ -15,6 +15,7 @@ from panther_pipeline.training.config import TrainingConfig
 from panther_pipeline.training.determinism import random_state, restore_random_state
 from panther_pipeline.training.objective import Objective
 from panther_pipeline.training.optimizer import optimizer_tensors, restore_optimizer
+from panther_pipeline.training.world import World
 
 logger = logging.getLogger(__name__)
 Report = Callable[[int, dict[str, float]], None]
@@ -38,7 +39,8 @@ class TrainingRun:
     objective: Objective
     optimizer: torch.optim.Optimizer
     device: torch.device
-    step: int = 0
+    world: World
+    step: int = 0  # optimizer steps done
     progress: Progress = field(default_factory=Progress)
     best: dict[str, Tensor] = field(default_factory=dict)  # weights of the best look at validation
 
@@ -95,7 +97,7 @@ class TrainingRun:
     def checkpoint(self, identity: str) -> Checkpoint:
         tensors = {f"objective.{name}": tensor for name, tensor in self.objective.state_dict().items()}
         tensors |= {f"best.{name}": tensor for name, tensor in self.best.items()}
-        tensors |= optimizer_tensors(self.optimizer) | random_state(self.device)
+        tensors |= optimizer_tensors(self.optimizer) | random_state(self.device, self.world)
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         progress = {f.name: getattr(self.progress, f.name) for f in fields(self.progress)}
         return Checkpoint(step=self.step, identity=identity, tensors=tensors, progress=progress)
@@ -107,14 +109,18 @@ class TrainingRun:
         self.objective.load_state_dict(part("objective."))
         self.best = {name: tensor.to(self.device) for name, tensor in part("best.").items()}
         restore_optimizer(self.optimizer, checkpoint.tensors)
-        restore_random_state(checkpoint.tensors, self.device)
+        restore_random_state(checkpoint.tensors, self.device, self.world)
         self.step, self.progress = checkpoint.step, Progress(**checkpoint.progress)
 
 
 class Speed:
-    """Events read per second since the process started training; for people, so never part of an output."""
+    """Events read per second since the process started training; for people, so never part of an output.
 
-    def __init__(self) -> None:
+    The processes take like parts of a batch, so that the first counts for all.
+    """
+
+    def __init__(self, num_processes: int) -> None:
+        self.num_processes = num_processes
         self.started = time.perf_counter()
         self.num_tokens = 0
 
@@ -123,7 +129,7 @@ class Speed:
 
     @property
     def tokens_per_s(self) -> float:
-        return self.num_tokens / (time.perf_counter() - self.started)
+        return self.num_processes * self.num_tokens / (time.perf_counter() - self.started)
 
     def __str__(self) -> str:
         return f"{self.tokens_per_s:,.0f} tokens/s"
