@@ -19,7 +19,7 @@ def write_result(bench: str, record: dict[str, Any]) -> None:
     record = {
         "bench": bench,
         **record,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, no GPU used",
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {record.get('gpu', 'no GPU used')}",
         "commit": code["commit"] + (" with local changes" if code["changed"] == "true" else ""),
         "versions": {name: value for name, value in code.items() if name.startswith("version.")},
     }
