@@ -8,21 +8,26 @@ import pytest
 
 from panther_pipeline.ablation.grid import plan_grid
 from panther_pipeline.ablation.plots import plot_ablation, plot_ablation_curves
-from panther_pipeline.ablation.results import collect_curves, collect_results, is_better
+from panther_pipeline.ablation.results import collect_curves, collect_results
 from panther_pipeline.ablation.runs import FinishedRun
-from panther_pipeline.ablation.statistics import estimate_means
+from panther_pipeline.ablation.statistics import estimate_means, is_better
 from panther_pipeline.ablation.table import is_clear, render_table
 from panther_pipeline.ablation.validation import describe_validation
 from panther_pipeline.metrics.config import RankingConfig
 from panther_pipeline.metrics.next_transaction import select_targets
 from panther_pipeline.metrics.records import find_value
+from panther_pipeline.training.config import TrainingConfig
 
 CODE = {"commit": "abc", "changed": "true", "version.torch": "2", "version.python": "3", "machine": "x"}
 
 
 def curves(*valid_nll: float) -> pl.DataFrame:
-    rows = [(10 * (i + 1), "valid_nll", value) for i, value in enumerate(valid_nll)]
-    return pl.DataFrame(rows, schema=["step", "metric", "value"], orient="row")
+    rows = [
+        (10 * (i + 1), metric, value)
+        for i, loss in enumerate(valid_nll)
+        for metric, value in [("valid_nll", loss), ("valid_hr@1", loss / 10), ("valid_hr@10", loss / 5)]
+    ]
+    return pl.DataFrame(rows, schema={"step": pl.Int64, "metric": pl.Utf8, "value": pl.Float64}, orient="row")
 
 
 def finished(variant, seed, rows_M, users_M, ranks, nll, looks=(3.0, 2.0)) -> FinishedRun:
@@ -37,7 +42,11 @@ def finished(variant, seed, rows_M, users_M, ranks, nll, looks=(3.0, 2.0)) -> Fi
     record = {"variant": variant, "seed": seed, "steps": 20, "max_steps": 20, "tokens_per_s": 9.0, "machine": "m"}
     known = curves(*looks)
     return FinishedRun(
-        variant=variant, seed=seed, record=record | describe_validation(known), curves=known, ranks=table
+        variant=variant,
+        seed=seed,
+        record=record | describe_validation(known, TrainingConfig()),
+        curves=known,
+        ranks=table,
     )
 
 
@@ -143,16 +152,25 @@ def test_unequal_size_and_twins_are_marked(make_config, base, sequences, bootstr
 
 
 @pytest.mark.parametrize(
-    ("looks", "best_step", "improving"),
+    ("looks", "kept_step", "improving"),
     [((3.0, 2.0, 1.9), 30, True), ((3.0, 2.0, 1.999), 30, False), ((3.0, 2.0, 2.5), 20, False), ((3.0,), 10, None)],
 )
-def test_validation_says_whether_more_steps_would_help(looks, best_step, improving):
-    said = describe_validation(curves(*looks))
-    assert (said["best_step"], said["best_valid_nll"], said["still_improving"]) == (best_step, min(looks), improving)
+def test_validation_says_whether_more_steps_would_help(looks, kept_step, improving):
+    said = describe_validation(curves(*looks), TrainingConfig())
+    assert (said["kept_step"], said["valid_nll"], said["still_improving"]) == (kept_step, min(looks), improving)
+    assert said["valid_hr@10"] == min(looks) / 5
+
+
+def test_validation_tells_of_the_weights_that_are_kept():
+    looks = curves(3.0, 2.0, 2.5)
+    by_hits = describe_validation(looks, TrainingConfig(best_metric="hr@10"))
+    assert (by_hits["kept_step"], by_hits["valid_nll"]) == (10, 3.0)
+    last = describe_validation(looks, TrainingConfig(keep="last"))
+    assert (last["kept_step"], last["valid_nll"]) == (30, 2.5)
 
 
 def test_training_without_validation_says_nothing():
-    assert set(describe_validation(curves().cast({"value": pl.Float64})).values()) == {None}
+    assert set(describe_validation(curves(), TrainingConfig()).values()) == {None}
 
 
 def test_plot_shows_every_model_seed_and_the_reference(measured):

@@ -121,6 +121,23 @@ def test_interrupted_run_continues_at_its_checkpoint(run, tmp_path):
     assert not (tmp_path / "panther/seed_0/checkpoints").exists()
 
 
+def test_longer_run_continues_from_the_trunk_of_the_shorter(run, base, tmp_path):
+    steady = base.training.model_copy(update={"schedule": "wsd", "decay_share": 0.5})
+    run(blocks=replace(base, training=steady), only="panther")
+    kept = [path.name for path in (tmp_path / "panther/seed_0/checkpoints").iterdir() if path.is_dir()]
+    assert kept == ["trunk"]
+    steps = []
+
+    @contextmanager
+    def follow(_):
+        yield lambda step, metrics: steps.append(step)
+
+    longer = steady.model_copy(update={"max_steps": 12})
+    finished = run(blocks=replace(base, training=longer), only="panther", watch=follow)
+    assert min(steps) > 4
+    assert finished[0].record["steps"] == 12
+
+
 def test_watch_sees_curves_and_metrics_of_new_and_of_finished_runs(run):
     def collect() -> tuple[list, list]:
         seen = []
@@ -161,7 +178,7 @@ def test_records_say_what_was_trained(run):
     record = run(only="panther")[0].record
     assert (record["steps"], record["max_steps"], record["variant"], record["seed"]) == (8, 8, "panther", 0)
     assert record["tokens_per_s"] > 0
-    assert record["best_step"] in (4, 8)
+    assert record["kept_step"] in (4, 8)
     assert record["num_parameters"] < record["num_weights"]
 
 

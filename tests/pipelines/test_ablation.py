@@ -34,11 +34,10 @@ def sequences():
 
 @pytest.fixture(scope="module")
 def tracking(tmp_path_factory):
-    """An experiment of its own in a store of its own, and a client for it."""
+    """A store of its own, and a client for it."""
     uri = f"sqlite:///{tmp_path_factory.mktemp('tracking')}/mlflow.db"
     before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(uri)
-    mlflow.set_experiment("ablation")
     yield mlflow.MlflowClient(uri)
     mlflow.set_tracking_uri(before)
 

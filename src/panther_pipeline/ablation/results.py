@@ -11,7 +11,7 @@ import polars as pl
 
 from panther_pipeline.ablation.grid import Grid
 from panther_pipeline.ablation.runs import FinishedRun
-from panther_pipeline.ablation.statistics import LOWER_IS_BETTER, Estimate, estimate_means, target_statistics
+from panther_pipeline.ablation.statistics import Estimate, estimate_means, target_statistics
 from panther_pipeline.baselines.next_transaction import rank_with_baselines
 from panther_pipeline.metrics.config import BootstrapConfig
 from panther_pipeline.metrics.next_transaction import TASK
@@ -155,8 +155,3 @@ def collect_curves(runs: list[FinishedRun]) -> pl.DataFrame:
         )
         for run in runs
     )
-
-
-def is_better(metric: str, difference: float) -> bool:
-    """Whether a difference of this metric is in favour of what it was taken of."""
-    return difference < 0 if metric.split("_difference")[0] in LOWER_IS_BETTER else difference > 0

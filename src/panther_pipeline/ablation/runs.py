@@ -155,7 +155,7 @@ class Workshop:
             "num_weights": sum(p.numel() for p in backbone.parameters()),
             "steps": int(curves["step"].max()),
             "max_steps": run.training.max_steps,
-            **describe_validation(curves),
+            **describe_validation(curves, run.training),
             "tokens_per_s": speed.tokens_per_s,
             "seconds": round(time.perf_counter() - started, 1),  # of the process that finished it
             "machine": describe_machine(choose_device(run.training)),

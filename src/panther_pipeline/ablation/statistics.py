@@ -13,7 +13,7 @@ from panther_pipeline.metrics.bootstrap import bootstrap_means
 from panther_pipeline.metrics.config import BootstrapConfig
 from panther_pipeline.metrics.ranking import ranking_statistics
 
-LOWER_IS_BETTER = ("nll",)
+_LOWER_IS_BETTER = ("nll",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,3 +73,8 @@ def estimate_means(
         )
         for name, mean, low, high, means_S in zip(values, means, lows, highs, by_seed, strict=True)
     }
+
+
+def is_better(metric: str, difference: float) -> bool:
+    """Whether a difference of this metric is in favour of what it was taken of."""
+    return difference < 0 if metric.split("_difference")[0] in _LOWER_IS_BETTER else difference > 0

@@ -73,7 +73,7 @@ class RunFolder:
         return Backbone.load(self.path / "backbone")
 
     def save_training(self, identity: str, backbone: Backbone, training: Training) -> None:
-        """Keep model, curves and record; the checkpoints have served and are removed.
+        """Keep model, curves and record; the checkpoints have served and are removed, but for the trunk of longer runs.
 
         Raises:
             OSError: disk full, read-only, no permission; the checkpoints stay.
@@ -85,7 +85,7 @@ class RunFolder:
             lambda folder: training.curves.write_parquet(folder / _CURVES),
             facts={"identity": identity, "record": training.record},
         )
-        shutil.rmtree(self.checkpoints.path, ignore_errors=True)
+        _prune(self.checkpoints)
 
     def load_ranks(self, split: str, identity: str) -> pl.DataFrame | None:
         """row, user_ix, rank and log_prob of every target of a split, or None where this identity has none."""
@@ -98,6 +98,15 @@ class RunFolder:
             lambda folder: ranks.write_parquet(folder / _RANKS),
             facts={"identity": identity},
         )
+
+
+def _prune(checkpoints: CheckpointFolder) -> None:
+    if not checkpoints.trunk.path.is_dir():
+        shutil.rmtree(checkpoints.path, ignore_errors=True)
+        return
+    for entry in checkpoints.path.iterdir():
+        if entry.is_dir() and entry != checkpoints.trunk.path:
+            shutil.rmtree(entry, ignore_errors=True)
 
 
 def _open(path: Path, identity: str) -> tuple[Path, dict[str, Any]] | None:

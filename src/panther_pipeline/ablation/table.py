@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from panther_pipeline.ablation.results import is_better
+from panther_pipeline.ablation.statistics import is_better
 from panther_pipeline.metrics.records import find_value
 
 Results = dict[str, Any]  # of `collect_results`
@@ -111,20 +111,19 @@ def is_clear(difference: Record) -> bool:
 
 
 def _runs(results: Results) -> str:
-    header = ["model", "seed", "steps", "best look", "valid nll", "last gain", "tokens/s"]
+    header = ["model", "seed", "steps", "kept step", "valid nll", "last gain", "tokens/s"]
     rows = []
     for run in results["runs"]:
-        best, gain = run["best_valid_nll"], run["last_gain"]
-        speed = run["tokens_per_s"]
+        loss, gain, speed = run["valid_nll"], run["last_gain"], run["tokens_per_s"]
         rows.append([
             run["variant"], str(run["seed"]), f"{run['steps']:,} of {run['max_steps']:,}",
-            "" if best is None else f"{run['best_step']:,}", "" if best is None else f"{best:.4f}",
+            "" if loss is None else f"{run['kept_step']:,}", "" if loss is None else f"{loss:.4f}",
             "" if gain is None else f"{gain:+.4f}" + (f" {_UNFINISHED}" if run["still_improving"] else ""),
             "" if speed is None else f"{speed:,.0f}",
         ])  # fmt: skip
     note = (
-        "Best look: the step whose weights are kept, by the loss on a sample of validation windows. Last gain: nats "
-        "per event that the last look gained over the best one before it."
+        "Kept step: whose weights are ranked, chosen on a sample of validation windows. Last gain: nats per event that "
+        "the last look gained over the best one before it."
     )
     return "\n\n".join(["## Runs", _table(header, rows), note])
 
