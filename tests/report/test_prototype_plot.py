@@ -30,34 +30,34 @@ def make_table() -> pl.DataFrame:
 
 def views(figure) -> dict[str, np.ndarray]:
     """Ratios by the name on the button, columns by prototype."""
-    ratios = {}
-    for button, trace in zip(figure.layout.updatemenus[0].buttons, figure.data, strict=True):
-        order = [int(name[1:]) for name in trace.x]
-        ratios[button.label] = 2.0 ** np.array(trace.z)[:, np.argsort(order)]
-    return ratios
+    order = [int(name[1:]) for name in figure.data[0].x]
+    return {
+        button.label: 2.0 ** np.array(button.args[0]["z"][0])[:, np.argsort(order)]
+        for button in figure.layout.updatemenus[0].buttons
+    }
 
 
 def test_token_map_compares_with_all_events_and_with_even_attention():
     ratios = views(plot_token_prototypes(make_table(), num_tokens=2))
     weight = np.array([RENT, COFFEE])
     assert list(ratios) == ["× mean of all events", "× even attention"]
-    assert np.allclose(ratios["× mean of all events"], weight / EVERY, rtol=1e-3)
-    assert np.allclose(ratios["× even attention"], weight * 3, rtol=1e-3)
+    assert np.allclose(ratios["× mean of all events"], weight / EVERY, rtol=0.01)
+    assert np.allclose(ratios["× even attention"], weight * 3, rtol=0.01)
 
 
 def test_motif_map_compares_also_with_the_last_token():
     ratios = views(plot_motif_prototypes(make_table()))
     weight = np.array([MOTIF, OTHER])
-    assert np.allclose(ratios["× mean of all events"], weight / EVERY, rtol=1e-3)
-    assert np.allclose(ratios["× events of its last token"], weight / [COFFEE, RENT], rtol=1e-3)
-    assert np.allclose(ratios["× even attention"], weight * 3, rtol=1e-3)
+    assert np.allclose(ratios["× mean of all events"], weight / EVERY, rtol=0.01)
+    assert np.allclose(ratios["× events of its last token"], weight / [COFFEE, RENT], rtol=0.01)
+    assert np.allclose(ratios["× even attention"], weight * 3, rtol=0.01)
 
 
-def test_each_button_shows_one_view():
+def test_the_first_button_is_what_is_drawn_at_first():
     figure = plot_motif_prototypes(make_table())
-    assert [trace.visible for trace in figure.data] == [True, False, False]
-    shown = [button.args[0]["visible"] for button in figure.layout.updatemenus[0].buttons]
-    assert [list(flags) for flags in shown] == np.eye(3, dtype=bool).tolist()
+    first = figure.layout.updatemenus[0].buttons[0]
+    assert np.array_equal(figure.data[0].z, first.args[0]["z"][0])
+    assert figure.data[0].colorbar.title.text == first.label
 
 
 def test_prototypes_are_sorted_by_the_row_that_stands_out():
@@ -95,7 +95,7 @@ def test_a_long_name_keeps_its_end():
 def test_attention_that_is_nought_stays_on_the_scale():
     table = make_table().with_columns(weight=pl.when(pl.col("prototype") == 0).then(0.0).otherwise("weight"))
     for figure in (plot_token_prototypes(table, 5), plot_motif_prototypes(table)):
-        assert all(np.isfinite(trace.z).all() for trace in figure.data)
+        assert all(np.isfinite(ratio_GK).all() for ratio_GK in views(figure).values())
 
 
 @pytest.mark.parametrize(("lengths", "says"), [([], "no prototypes"), ([0, 1], "No motif"), ([0], "No motif")])

@@ -76,7 +76,7 @@ def _alike_together(ratio_GK: np.ndarray) -> np.ndarray:
 
 
 def _heat_map(views: dict[str, np.ndarray], rows: pl.DataFrame) -> go.Figure:
-    """One trace per view, of which a button shows one.
+    """One heat map; a button for each view puts its numbers in. The hover names all of them.
 
     Prototypes have no order of their own: they are sorted by the row that stands out most, so that prototypes of the
     same behaviour stand side by side and blocks run down the diagonal.
@@ -85,18 +85,19 @@ def _heat_map(views: dict[str, np.ndarray], rows: pl.DataFrame) -> go.Figure:
     order = np.lexsort((-first.max(axis=0), first.argmax(axis=0)))
     about = [_describe_row(row) for row in rows.iter_rows(named=True)]
     texts = [[_describe_cell(text, views, g, k) for k in order] for g, text in enumerate(about)]
-    figure = go.Figure()
-    for place, (name, ratio_GK) in enumerate(views.items()):
-        figure.add_heatmap(
-            z=np.log2(_at_least(ratio_GK[:, order])).round(3).tolist(), x=[f"p{k}" for k in order],
-            y=list(range(len(rows))), text=texts, hovertemplate="prototype %{x}<br>%{text}<extra></extra>",
-            colorscale=_COLORS, zmid=0, zmin=-3, zmax=3, visible=place == 0,
-            colorbar={"title": {"text": f"× {name}", "side": "right"}, "thickness": 12, "tickvals": list(range(-3, 4)),
+    shown = {f"× {name}": np.log2(_at_least(ratio_GK[:, order])).round(2).tolist() for name, ratio_GK in views.items()}
+    title, z = next(iter(shown.items()))
+    figure = go.Figure(
+        go.Heatmap(
+            z=z, x=[f"p{k}" for k in order], y=list(range(len(rows))), text=texts,
+            hovertemplate="prototype %{x}<br>%{text}<extra></extra>", colorscale=_COLORS, zmid=0, zmin=-3, zmax=3,
+            colorbar={"title": {"text": title, "side": "right"}, "thickness": 12, "tickvals": list(range(-3, 4)),
                       "ticktext": ["≤ ⅛", "¼", "½", "1", "2", "4", "≥ 8"]},
-        )  # fmt: skip
+        )
+    )  # fmt: skip
     buttons = [
-        {"label": f"× {name}", "method": "update", "args": [{"visible": [other == name for other in views]}]}
-        for name in views
+        {"label": title, "method": "restyle", "args": [{"z": [z], "colorbar.title.text": title}]}
+        for title, z in shown.items()
     ]
     # Rows are numbered and the names are labels: two names cut to the same text stay two rows.
     figure.update_yaxes(
