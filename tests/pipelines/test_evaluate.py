@@ -46,7 +46,7 @@ VALUES = {
         "num_tokens": 5,
         "num_nearest": 2,
         "min_events": 1,
-        "max_users": 10,
+        "max_windows": 10,
         "batch_size": 4,
         "seed": 0,
     },

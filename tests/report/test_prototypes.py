@@ -43,7 +43,7 @@ def make_backbone(sequences, **changes) -> Backbone:
 
 
 def make_config(**changes) -> PrototypeConfig:
-    values = {"num_tokens": 5, "num_nearest": 2, "min_events": 1, "max_users": 100, "batch_size": 5, "seed": 0}
+    values = {"num_tokens": 5, "num_nearest": 2, "min_events": 1, "max_windows": 1000, "batch_size": 5, "seed": 0}
     return PrototypeConfig(**{**values, **changes})
 
 
@@ -62,17 +62,15 @@ def gather_by_hand(backbone, sequences, pattern: list[int]) -> np.ndarray:
     """Weights (n, K) of the events at which the pattern ends, window by window."""
     rows = []
     for user in range(sequences.num_users):
-        stop = sequences.offsets_U1[user + 1]
-        start = max(sequences.offsets_U1[user], stop - MAX_EVENTS)
-        if stop == start:
-            continue
-        batch = EventBatch.from_windows(sequences, np.array([user]), np.array([start]), np.array([stop]))
-        with torch.inference_mode():
-            weights_TK = backbone.prototype_weights(batch)[0].numpy()
-        tokens = sequences.token_ids_N[start:stop].tolist()
-        for t in range(len(pattern) - 1, len(tokens)):
-            if tokens[t - len(pattern) + 1 : t + 1] == pattern:
-                rows.append(weights_TK[t])
+        for stop in range(sequences.offsets_U1[user + 1], sequences.offsets_U1[user], -MAX_EVENTS):
+            start = max(sequences.offsets_U1[user], stop - MAX_EVENTS)
+            batch = EventBatch.from_windows(sequences, np.array([user]), np.array([start]), np.array([stop]))
+            with torch.inference_mode():
+                weights_TK = backbone.prototype_weights(batch)[0].numpy()
+            tokens = sequences.token_ids_N[start:stop].tolist()
+            for t in range(len(pattern) - 1, len(tokens)):
+                if tokens[t - len(pattern) + 1 : t + 1] == pattern:
+                    rows.append(weights_TK[t])
     return np.array(rows)
 
 
@@ -97,7 +95,7 @@ def test_every_event_comes_first_then_tokens_by_frequency_then_motifs_as_given(s
     rows = table.gather_every(4)
     assert rows["length"].to_list() == [0, 1, 1, 1, 1, 1, 2, 2]
     num_tokens = rows["num_events"][1:6]
-    assert rows["num_events"][0] == num_tokens.sum()
+    assert rows["num_events"][0] == num_tokens.sum() == sequences.num_events
     assert num_tokens.to_list() == sorted(num_tokens, reverse=True)
     assert rows["pattern"][6:].to_list() == ["t4 → t2", "t2 → t3"]
     assert rows["lift"].to_list() == [None] * 6 + [3.0, 4.0]
@@ -113,6 +111,17 @@ def test_batches_of_another_size_give_the_same(sequences, tokenizer):
     )
     assert one.drop("weight", "deviation").equals(other.drop("weight", "deviation"))
     assert np.allclose(one["weight"], other["weight"], atol=1e-6)
+
+
+def test_a_bounded_number_of_windows_is_drawn_by_the_seed(sequences, tokenizer):
+    def read(seed):
+        config = make_config(max_windows=3, seed=seed)
+        return tabulate_prototype_weights(make_backbone(sequences), sequences, tokenizer, make_motifs(), config)
+
+    first, again, other = (read(seed) for seed in (0, 0, 1))
+    assert 3 <= first["num_events"][0] <= 3 * MAX_EVENTS
+    assert first.equals(again)
+    assert not first.equals(other)
 
 
 def test_rare_patterns_are_left_out(sequences, tokenizer):

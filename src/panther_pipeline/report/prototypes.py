@@ -39,7 +39,7 @@ class PrototypeConfig(Config):
     num_tokens: int = Field(gt=0)  # rows of the heat map of tokens: those seen most often in what was read
     num_nearest: int = Field(gt=0)  # tokens, and motifs, named as nearest to each prototype
     min_events: int = Field(gt=0)  # tokens and motifs seen in fewer events of what was read are left out
-    max_users: int = Field(gt=0)  # users read, drawn at random; of each the latest context
+    max_windows: int = Field(gt=0)  # pieces of history read, each at most the model's context, drawn at random
     batch_size: int = Field(gt=0)
     seed: int  # of that draw
 
@@ -64,7 +64,7 @@ def tabulate_prototype_weights(
         order. No rows when the backbone has no prototypes.
     """
     sums = _AttentionSums(sequences.vocab_size, motifs)
-    for batch in _latest_windows(backbone, sequences, config):
+    for batch in _draw_windows(backbone.max_events, sequences, config):
         with torch.inference_mode():
             weights_BTK = backbone.prototype_weights(batch.to(backbone.device))
         if weights_BTK is None:
@@ -73,14 +73,18 @@ def tabulate_prototype_weights(
     return sums.tabulate(tokenizer, config.min_events)
 
 
-def _latest_windows(backbone: Backbone, sequences: TokenSequences, config: PrototypeConfig) -> Iterator[EventBatch]:
-    users = np.flatnonzero(np.diff(sequences.offsets_U1))
-    if len(users) > config.max_users:
-        users = np.sort(np.random.default_rng(config.seed).choice(users, config.max_users, replace=False))
-    stops = sequences.offsets_U1[users + 1]
-    starts = np.maximum(sequences.offsets_U1[users], stops - backbone.max_events)
-    for first in range(0, len(users), config.batch_size):
-        part = slice(first, first + config.batch_size)
+def _draw_windows(max_events: int, sequences: TokenSequences, config: PrototypeConfig) -> Iterator[EventBatch]:
+    """Some of the windows into which the histories are cut, without overlap, from the newest event backwards."""
+    num_windows_U = -(-np.diff(sequences.offsets_U1) // max_events)
+    users = np.repeat(np.arange(sequences.num_users), num_windows_U)
+    last_U = np.cumsum(num_windows_U) - 1
+    stops = sequences.offsets_U1[users + 1] - (last_U[users] - np.arange(len(users))) * max_events
+    starts = np.maximum(sequences.offsets_U1[users], stops - max_events)
+    chosen = np.arange(len(users))
+    if len(chosen) > config.max_windows:
+        chosen = np.sort(np.random.default_rng(config.seed).choice(chosen, config.max_windows, replace=False))
+    for first in range(0, len(chosen), config.batch_size):
+        part = chosen[first : first + config.batch_size]
         yield EventBatch.from_windows(sequences, users[part], starts[part], stops[part])
 
 
