@@ -1,5 +1,7 @@
 """The heat maps show the table: ratios by hand, blocks in order, names escaped."""
 
+import json
+
 import numpy as np
 import polars as pl
 import pytest
@@ -79,7 +81,7 @@ def test_motifs_that_attend_alike_are_neighbours():
 def test_names_are_escaped_and_events_and_lift_are_in_the_hover():
     figure = plot_motif_prototypes(make_table())
     assert figure.layout.yaxis.ticktext[0] == "&lt;b&gt;rent&lt;/b&gt; → coffee"
-    assert "<b>" not in figure.to_json()
+    assert "<b>" not in json.dumps(figure.to_plotly_json(), default=str)
     text = figure.data[0].text[0][list(figure.data[0].x).index("p1")]
     assert text.startswith("&lt;b&gt;rent&lt;/b&gt; → coffee<br>4 events<br>in training 5.2 × as often")
     assert "2.00 × mean of all events<br>6.00 × events of its last token<br>1.80 × even attention" in text

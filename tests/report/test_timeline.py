@@ -1,5 +1,6 @@
 """The timeline shows what the model gave to what came, from nothing but the events before."""
 
+import json
 import runpy
 from dataclasses import replace
 from pathlib import Path
@@ -235,7 +236,8 @@ def test_figure_names_no_user_and_escapes_tokens(sequences, tokenizer, no_labels
     hostile = SimpleNamespace(names=[HOSTILE] * sequences.vocab_size)
     user_ids = [f"secret-{name}" for name in sequences.user_ids]
     table = make_table(replace(sequences, user_ids=user_ids), hostile, no_labels, user)
-    content = plot_timeline(table, is_timed=True).to_json()
+    content = json.dumps(plot_timeline(table, is_timed=True).to_plotly_json(), default=str)
     assert HOSTILE in table["token"].to_list()
     assert HOSTILE not in content
+    assert "&lt;script&gt;" in content
     assert "secret" not in content
