@@ -135,10 +135,10 @@ def test_rare_patterns_are_left_out(sequences, tokenizer):
     assert cut.equals(full.filter((pl.col("num_events") >= num) | (pl.col("length") == 0)))
 
 
-@pytest.mark.parametrize("motifs", [make_motifs(), make_motifs([2, 3])])
-def test_backbone_without_prototypes_gives_an_empty_table(sequences, tokenizer, motifs):
-    backbone = make_backbone(sequences, mixer="attention")
-    table = tabulate_prototype_weights(backbone, sequences, tokenizer, motifs, make_config())
+@pytest.mark.parametrize("mixer", ["attention", "gru", "hstu"])
+def test_backbone_without_prototypes_gives_an_empty_table(sequences, tokenizer, mixer):
+    backbone = make_backbone(sequences, mixer=mixer)
+    table = tabulate_prototype_weights(backbone, sequences, tokenizer, make_motifs([2, 3]), make_config())
     assert table.is_empty()
     assert table.schema == SCHEMA
     assert summarise_prototypes(table, 3) == []
