@@ -142,6 +142,17 @@ def test_table_marks_unfinished_training_and_clear_differences(measured):
         assert len({line.count("|") for line in table.splitlines()}) == 1
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "seed_values", "clear"),
+    [
+        (0.1, 0.3, [0.1, 0.2], True), (-0.3, -0.1, [-0.1, -0.2], True), (0.1, 0.3, [0.5, -0.1], False),
+        (-0.3, -0.1, [-0.5, 0.1], False), (-0.1, 0.3, [0.1, 0.2], False), (None, None, [0.1, 0.2], False),
+    ],
+)  # fmt: skip
+def test_difference_is_clear_when_interval_and_seeds_agree(low, high, seed_values, clear):
+    assert is_clear({"low": low, "high": high, "seed_values": seed_values}) is clear
+
+
 def test_unequal_size_and_twins_are_marked(make_config, base, sequences, bootstrap, measured):
     variants = {"panther": {}, "gru": {"model": {"num_prototypes": 64}}, "twin": {"model": {"num_heads": 2}}}
     grid = plan_grid(make_config(variants, equal_parameters=False, num_seeds=2), base, sequences)
