@@ -1,16 +1,23 @@
+from math import cos, sin
+
 import pytest
 import torch
 
-from panther_pipeline.model.rotary import rotary_angles, time_periods_us, turn
+from panther_pipeline.model.rotary import rotary_angles, rotation, time_periods_us, turn
 from panther_pipeline.units import DAY_US, HOUR_US
 
 
 def scores(angles_BTR, seed=0):
     """Attention scores (B, 1, T, T) of random queries and keys turned by the angles."""
     generator = torch.Generator().manual_seed(seed)
-    q, k = torch.randn(2, len(angles_BTR), 1, angles_BTR.shape[1], 2 * angles_BTR.shape[2], generator=generator)
-    cos, sin = angles_BTR[:, None].cos(), angles_BTR[:, None].sin()
-    return turn(q, cos, sin) @ turn(k, cos, sin).transpose(-1, -2)
+    q, k = torch.randn(2, *angles_BTR.shape[:2], 1, 2 * angles_BTR.shape[2], generator=generator)
+    return products(q, k, angles_BTR)
+
+
+def products(q_BTHC, k_BTHC, angles_BTR):
+    """(B, H, T, T)."""
+    q, k = (turn(x, rotation(angles_BTR)).transpose(1, 2) for x in (q_BTHC, k_BTHC))
+    return q @ k.transpose(-1, -2)
 
 
 @pytest.fixture
@@ -29,13 +36,17 @@ def test_scores_do_not_depend_on_where_counting_begins(time_us_BT):
     angles = rotary_angles(time_us_BT, 16, use_time=True)
     from_fifth = rotary_angles(time_us_BT[:, 5:], 16, use_time=True)
     assert not torch.allclose(angles[:, 5:], from_fifth)
-    q, k = torch.randn(2, 3, 1, 15, 32, generator=torch.Generator().manual_seed(0))
+    q, k = torch.randn(2, 3, 15, 1, 32, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(products(q, k, angles[:, 5:]), products(q, k, from_fifth), atol=3e-5)
 
-    def product(a):
-        cos, sin = a[:, None].cos(), a[:, None].sin()
-        return turn(q, cos, sin) @ turn(k, cos, sin).transpose(-1, -2)
 
-    assert torch.allclose(product(angles[:, 5:]), product(from_fifth), atol=3e-5)
+def test_neighbouring_channels_are_turned_by_their_angle():
+    angles_BTR = torch.tensor([[[0.3, 2.0]]])
+    x_BTHC = torch.tensor([1.0, 2.0, -3.0, 0.5]).view(1, 1, 1, 4)
+    expected = []
+    for (left, right), angle in zip([(1.0, 2.0), (-3.0, 0.5)], [0.3, 2.0], strict=True):
+        expected += [left * cos(angle) - right * sin(angle), left * sin(angle) + right * cos(angle)]
+    assert torch.allclose(turn(x_BTHC, rotation(angles_BTR)).flatten(), torch.tensor(expected))
 
 
 def test_angles_never_look_at_a_newer_event(time_us_BT):

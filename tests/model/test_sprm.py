@@ -3,7 +3,7 @@ import torch
 from torch.nn.functional import conv1d, leaky_relu, pad
 
 from panther_pipeline.model.config import ModelConfig
-from panther_pipeline.model.sprm import DenseConvolution, DilatedConvolutions, PatternRecognition
+from panther_pipeline.model.sprm import DenseConvolution, DilatedConvolutions, PatternRecognition, ShiftedProducts
 
 
 @pytest.mark.parametrize(
@@ -42,6 +42,14 @@ def test_shifted_products_equal_depthwise_convolution():
         weight_D1K = weight_KD.flip(0).T[:, None]
         expected = expected + conv1d(pad(x_BDT, (2 * dilation, 0)), weight_D1K, dilation=dilation, groups=6)
     assert torch.allclose(module(x_BTD), leaky_relu(expected).transpose(1, 2), atol=1e-6)
+
+
+@pytest.mark.parametrize("num_events", [1, 3, 9])
+def test_shifted_products_have_the_gradients_of_numbers(num_events):
+    generator = torch.Generator().manual_seed(0)
+    x_BTD = torch.randn(2, num_events, 3, generator=generator, dtype=torch.float64, requires_grad=True)
+    weight_SD = torch.randn(4, 3, generator=generator, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x, w: ShiftedProducts.apply(x, w, (0, 1, 2, 4)), (x_BTD, weight_SD))
 
 
 def test_prototype_weights_are_those_the_output_is_made_of():

@@ -1,6 +1,6 @@
 """Causal self-attention over the user's events.
 
-Shape letters: B windows, T events, D width, H heads, C channels of a head.
+Shape letters: B windows, T events, D width, H heads, X = 2·H, C channels of a head.
 """
 
 from torch import Tensor, nn
@@ -20,12 +20,13 @@ class CausalAttention(nn.Module):
         self.output = nn.Linear(dim, dim, bias=False)
 
     def forward(self, x_BTD: Tensor, clock: Clock) -> Tensor:
-        q_BHTC, k_BHTC, v_BHTC = (
-            split_heads(part, self.num_heads) for part in self.query_key_value(x_BTD).chunk(3, -1)
-        )
-        if clock.rotation is not None:
-            cos, sin = (part.to(q_BHTC.dtype) for part in clock.rotation)
-            q_BHTC, k_BHTC = turn(q_BHTC, cos, sin), turn(k_BHTC, cos, sin)
+        width = x_BTD.shape[-1]
+        query_key, value = self.query_key_value(x_BTD).split([2 * width, width], dim=-1)
+        query_key_BTXC = query_key.unflatten(-1, (2 * self.num_heads, -1))
+        if clock.rotation_BT1R is not None:
+            query_key_BTXC = turn(query_key_BTXC, clock.rotation_BT1R)
+        q_BHTC, k_BHTC = query_key_BTXC.transpose(1, 2).chunk(2, dim=1)
+        v_BHTC = split_heads(value, self.num_heads)
         # Padding is on the right, so the causal mask hides it: no second mask is needed.
         return self.output(join_heads(scaled_dot_product_attention(q_BHTC, k_BHTC, v_BHTC, is_causal=True)))
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from panther_pipeline.model.attention import CausalAttention
 from panther_pipeline.model.clock import Clock
 from panther_pipeline.model.config import ModelConfig
+from panther_pipeline.model.dropout import Dropout
 from panther_pipeline.model.hstu import HstuBlock
 from panther_pipeline.model.recurrent import RecurrentMixer
 from panther_pipeline.model.sprm import PatternRecognition
@@ -36,7 +37,7 @@ class Block(nn.Module):
         self.feed_forward = nn.Sequential(
             nn.Linear(dim, hidden), _ACTIVATIONS[config.activation](), nn.Linear(hidden, dim)
         )
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(self, x_BTD: Tensor, clock: Clock) -> Tensor:
         normed_BTD = self.mixer_norm(x_BTD)

@@ -9,7 +9,7 @@ from typing import Self
 from torch import Tensor
 
 from panther_pipeline.model.config import ModelConfig
-from panther_pipeline.model.rotary import rotary_angles
+from panther_pipeline.model.rotary import rotary_angles, rotation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,20 +17,20 @@ class Clock:
     """When each event of a batch happened; every quantity depends on differences between events alone."""
 
     time_us_BT: Tensor  # int64 microseconds; position 0 may be the profile, at the first event's time
-    rotation: tuple[Tensor, Tensor] | None  # cosine and sine (B, 1, T, R) for attention; None = it does not turn
+    rotation_BT1R: Tensor | None  # complex64, for attention; None = it does not turn
 
     @classmethod
     def read(cls, time_us_BT: Tensor, config: ModelConfig) -> Self:
         """The clock of a batch, computed once for all blocks."""
         if not config.turns_attention:
-            return cls(time_us_BT=time_us_BT, rotation=None)
-        angles_B1TR = rotary_angles(
+            return cls(time_us_BT=time_us_BT, rotation_BT1R=None)
+        angles_BTR = rotary_angles(
             time_us_BT,
             num_planes=config.dim // config.num_heads // 2,
             use_order=config.position == "rotary",
             use_time=config.time_encoding == "rotary",
-        )[:, None]
-        return cls(time_us_BT=time_us_BT, rotation=(angles_B1TR.cos(), angles_B1TR.sin()))
+        )
+        return cls(time_us_BT=time_us_BT, rotation_BT1R=rotation(angles_BTR))
 
     def log_gap_buckets(self, num_buckets: int) -> Tensor:
         """How long before event i event j happened, int64 (B, T, T), 0 to num_buckets - 1, on a log scale.

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from panther_pipeline.model.batch import EventBatch
 from panther_pipeline.model.calendar import hour_weekday_day
 from panther_pipeline.model.config import ModelConfig
+from panther_pipeline.model.dropout import Dropout
 
 _NUM_KNOTS = 16
 _LONGEST_GAP_S = 365.25 * 86_400
@@ -36,7 +37,7 @@ class EventEmbedding(nn.Module):
         self.time = TimeEmbedding(dim) if config.time_encoding != "none" else None
         self.profile = ProfileEmbedding(dim, width, profile_sizes) if self.profile_mode != "none" else None
         self.norm = nn.LayerNorm(dim)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(self, batch: EventBatch) -> Tensor:
         """(B, T, D); with the profile as first token (B, T + 1, D), position 0 being the profile."""

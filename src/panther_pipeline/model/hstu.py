@@ -10,6 +10,7 @@ from torch.nn.functional import layer_norm, silu
 from panther_pipeline.model.attention import join_heads, split_heads
 from panther_pipeline.model.clock import Clock
 from panther_pipeline.model.config import ModelConfig
+from panther_pipeline.model.dropout import Dropout
 
 _NUM_BUCKETS = 64  # e^(0.301 · 63) s is five years
 
@@ -34,7 +35,7 @@ class HstuBlock(nn.Module):
         self.order_bias = nn.Parameter(torch.randn(config.max_events + 1) * 0.02)
         self.time_bias = nn.Parameter(torch.randn(_NUM_BUCKETS) * 0.02) if config.time_encoding == "rotary" else None
         self.output = nn.Linear(dim, dim)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(self, x_BTD: Tensor, clock: Clock) -> Tensor:
         gate_BTD, *value_query_key = silu(self.gate_value_query_key(self.norm(x_BTD))).chunk(4, -1)

@@ -57,7 +57,16 @@ def time_periods_us(num_periods: int) -> list[int]:
     return sorted(_NAMED_PERIODS_US[:num_periods] + spread)
 
 
-def turn(x_BHTC: Tensor, cos_B1TR: Tensor, sin_B1TR: Tensor) -> Tensor:
-    """Turn each pair of channels (c, c + R) by the plane's angle."""
-    left, right = x_BHTC.chunk(2, dim=-1)
-    return torch.cat([left * cos_B1TR - right * sin_B1TR, left * sin_B1TR + right * cos_B1TR], dim=-1)
+def rotation(angles_BTR: Tensor) -> Tensor:
+    """What `turn` multiplies by, complex64 (B, T, 1, R): the same for every head."""
+    return torch.polar(torch.ones_like(angles_BTR), angles_BTR)[:, :, None]
+
+
+def turn(x_BTHC: Tensor, rotation_BT1R: Tensor) -> Tensor:
+    """Turn each pair of neighbouring channels (2r, 2r + 1) by the plane's angle; in float32.
+
+    As products of complex numbers, this is one pass over memory where sines and cosines apart take seven: at T = 128 a
+    third of the time of attention, forward and backward.
+    """
+    planes_BTHR = torch.view_as_complex(x_BTHC.float().unflatten(-1, (-1, 2)))
+    return torch.view_as_real(planes_BTHR * rotation_BT1R).flatten(-2).to(x_BTHC.dtype)

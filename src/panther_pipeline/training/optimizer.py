@@ -9,14 +9,14 @@ from panther_pipeline.training.config import TrainingConfig
 
 
 def make_optimizer(model: nn.Module, config: TrainingConfig, device: torch.device) -> torch.optim.AdamW:
-    """AdamW; vectors (norms, biases) are not decayed. On a GPU one fused kernel updates everything."""
+    """AdamW; vectors (norms, biases) are not decayed. One fused kernel updates everything."""
     parameters = [p for p in model.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": config.weight_decay},
         {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
     ]
     betas = (config.betas[0], config.betas[1])
-    return torch.optim.AdamW(groups, lr=config.peak_lr, betas=betas, fused=device.type == "cuda" or None)
+    return torch.optim.AdamW(groups, lr=config.peak_lr, betas=betas, fused=device.type in ("cpu", "cuda") or None)
 
 
 def learning_rate(step: int, config: TrainingConfig) -> float:
