@@ -35,7 +35,7 @@ class World:
         if self.size == 1:
             return objective
         # The same parameters take part in every step, which saves the search for those that did not.
-        return DistributedDataParallel(objective, broadcast_buffers=False, static_graph=True)
+        return DistributedDataParallel(objective, forward_sync_buffers=False, static_graph=True)
 
     def mean(self, values_N: Tensor) -> Tensor:
         """Mean over the processes, the same bits in all of them."""
