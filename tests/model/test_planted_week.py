@@ -1,7 +1,7 @@
 """A planted week in time, not in order: found by a model that reads times, not by one that reads the order alone.
 
-Two plants. The event a week before the newest decides the next, some ten events back: attention turned by elapsed time
-finds it. The weekday of the newest event decides the next: the calendar of the input tells it.
+Two plants. The event a week before the newest decides the next, some ten events back, more or fewer: attention finds
+it by elapsed time or by its weekday and hour. The weekday of the newest event decides the next: the calendar tells it.
 """
 
 import runpy
@@ -47,21 +47,24 @@ def weekday(time_encoding: str, *, seed: int = 0, shuffled: bool = False) -> flo
     return (hit_rate(sequences, seed, WEEKDAY_STEPS, time_encoding=time_encoding) - chance) / (0.9 * (1 - chance))
 
 
-def test_attention_turned_by_time_finds_the_event_a_week_ago():
-    assert week_ago("rotary") > 0.9
-    # The order alone can guess how many events a week was.
+@pytest.mark.parametrize("time_encoding", ["rotary", "gap_calendar"])
+def test_event_a_week_ago_is_found_by_its_time(time_encoding):
+    assert week_ago(time_encoding) > 0.9
+
+
+def test_order_alone_only_guesses_how_many_events_a_week_was():
     assert week_ago("none") < 0.45
 
 
 def test_week_is_not_found_when_times_are_shuffled():
-    # What remains is that guess.
     assert week_ago("rotary", shuffled=True) < week_ago("none") + 0.05
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
-def test_attention_turned_by_time_finds_the_week_with_every_seed(seed):
+def test_week_is_found_by_time_alone_with_every_seed(seed):
     assert week_ago("rotary", seed=seed) > 0.9
+    assert week_ago("gap_calendar", seed=seed) > 0.9
     assert week_ago("none", seed=seed) < 0.45
 
 
