@@ -31,7 +31,7 @@ VARIANTS += [
     {"mixer": "attention", "position": "learned", "time_encoding": "none", "profile": "none", "activation": "relu"},
     {"mixer": "hstu", "position": "learned"},
     {"mixer": "gru", "position": "learned"},
-    {"mixer": "both", "score": "cosine"},
+    {"mixer": "both", "score": "dot"},
 ]
 
 

@@ -131,7 +131,7 @@ def test_history_longer_than_max_events_is_refused(make_backbone, make_batch):
 
 
 def test_untrained_model_predicts_the_frequencies(make_backbone, make_batch):
-    backbone, counts_V = make_backbone(), np.arange(20) * 1000
+    backbone, counts_V = make_backbone(score="dot"), np.arange(20) * 1000
     torch.nn.init.zeros_(backbone.embedding.token.weight)
     backbone.start_from_frequencies(counts_V)
     prob = backbone.next_token_logits(states(backbone, make_batch())).softmax(-1)[0, 0].detach()

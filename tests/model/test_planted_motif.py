@@ -34,7 +34,7 @@ MODELS = {
 def model_config(model: str) -> ModelConfig:
     return ModelConfig(
         dim=32, num_layers=1, num_heads=2, max_events=64, inputs="token", time_encoding="none", profile="none",
-        dropout=0.0, **MODELS[model],
+        score="dot", dropout=0.0, **MODELS[model],
     )  # fmt: skip
 
 

@@ -21,7 +21,15 @@ WEEK_STEPS, WEEKDAY_STEPS = 400, 60
 
 def hit_rate(sequences, seed: int, steps: int, **model) -> float:
     config = ModelConfig(
-        dim=32, num_layers=1, num_heads=2, max_events=32, inputs="token", profile="none", dropout=0.0, **model
+        dim=32,
+        num_layers=1,
+        num_heads=2,
+        max_events=32,
+        inputs="token",
+        profile="none",
+        score="dot",
+        dropout=0.0,
+        **model,
     )
     training = TrainingConfig(
         seed=seed, batch_size=32, max_steps=steps, warmup_steps=20, peak_lr=3e-3, num_threads=1, device="cpu"

@@ -125,7 +125,8 @@ class Backbone(nn.Module):
         if token_ids_S is not None:
             vectors_VD, bias_V = self.embedding.token(token_ids_S), None if bias_V is None else bias_V[token_ids_S]
         if self.config.score == "cosine":
-            return linear(normalize(h, dim=-1), normalize(vectors_VD, dim=-1)) / self.config.score_temperature
+            # The states are divided, not the scores: there are V / D times as many of those.
+            return linear(normalize(h, dim=-1) / self.config.score_temperature, normalize(vectors_VD, dim=-1))
         return linear(h, vectors_VD, bias_V)
 
     def profile_vector(self, profile_ids_BP: Tensor) -> Tensor | None:

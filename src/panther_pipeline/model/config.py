@@ -35,8 +35,8 @@ class ModelConfig(Config):
     time_encoding: Literal["none", "gap_calendar", "rotary"] = "rotary"  # "none" still knows the order
     profile: Literal["none", "first_token", "positional"] = "positional"
     profile_weight: float = Field(default=0.1, ge=0, le=1)  # a of (1-a)·x + a·p_u
-    score: Literal["dot", "cosine"] = "dot"  # of a token: product with its vector plus bias, or cosine / temperature
-    score_temperature: float = Field(default=0.05, gt=0)
+    score: Literal["dot", "cosine"] = "cosine"  # of a token: product with its vector plus bias, or cosine / temperature
+    score_temperature: float = Field(default=0.1, gt=0)
     dropout: float = Field(default=0.1, ge=0, lt=1)
 
     @property
