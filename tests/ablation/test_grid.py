@@ -86,3 +86,22 @@ def test_variant_that_is_another_one_here_is_not_trained_twice(make_config, base
 
     nobody = replace(sequences, profile_sizes=[], profile_ids_UP=np.zeros((sequences.num_users, 0), np.int32))
     assert set(plan_grid(make_config(variants), base, nobody).same.values()) == {"panther"}
+
+
+def test_variant_that_states_its_size_is_not_one_whose_size_was_chosen(make_config, base, sequences):
+    gru = {"mixer": "gru", "profile": "none"}
+    variants = {"panther": {}, "gru": {"model": gru}, "gru_64": {"model": gru | {"feed_forward_dim": 64}}}
+    grid = plan_grid(make_config(variants), base, sequences)
+    _, matched, stated = grid.variants
+    assert grid.same == {}
+    assert matched.blocks.model.feed_forward_dim != stated.blocks.model.feed_forward_dim == 64
+
+
+def test_loss_that_the_ledger_refuses_is_named_before_any_training(make_config, base, sequences):
+    nothing_changes = replace(sequences, attribute_ids_NF=np.ones_like(sequences.attribute_ids_NF))
+    variants = {"panther": {}, "attribute_loss": {"loss": {"attribute_weight": 0.3}}}
+    plan_grid(make_config(variants), base, sequences)
+    with pytest.raises(
+        ConfigurationError, match=r"variants\.attribute_loss: no attribute of the training events changes"
+    ):
+        plan_grid(make_config(variants), base, nothing_changes)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from panther_pipeline.ablation import runs
+from panther_pipeline.ablation import runs, store
 from panther_pipeline.ablation.grid import plan_grid
 from panther_pipeline.ablation.runs import run_grid
 from panther_pipeline.ablation.statistics import mean_metrics
@@ -84,6 +84,28 @@ def test_damaged_run_is_made_again(run, trained, tmp_path, caplog):
     assert len(trained) == 2
     assert "It is made again" in caplog.text
     assert again[0].ranks.equals(first[0].ranks)
+
+
+def test_run_whose_model_is_damaged_is_trained_again(run, trained, tmp_path, caplog):
+    first = run(only="panther", split="valid")
+    next(tmp_path.glob("panther/seed_0/backbone/*/*.safetensors")).write_bytes(b"broken")
+    run(only="panther")
+    assert len(trained) == 2
+    assert "It is made again" in caplog.text
+    assert run(only="panther", split="valid")[0].ranks.equals(first[0].ranks)
+
+
+def test_record_never_stands_beside_the_model_of_another_training(run, base, trained, monkeypatch):
+    def pull_the_plug(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    other = replace(base, training=base.training.model_copy(update={"peak_lr": 0.5}))
+    run(only="panther", split="valid")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(store, "publish_folder", pull_the_plug)  # the other's model is saved, its record is not
+        run(blocks=other, only="panther")
+    run(only="panther")  # not ranked with the other's model
+    assert len(trained) == 3
 
 
 def test_other_split_is_ranked_without_training(run, sequences, trained):

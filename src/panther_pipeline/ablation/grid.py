@@ -2,16 +2,18 @@
 
 from dataclasses import dataclass, field, replace
 
+import torch
 from pydantic import ValidationError
 
 from panther_pipeline.ablation.config import AblationConfig, Variant
-from panther_pipeline.ablation.parameters import TOLERANCE, count_parameters, match_size
+from panther_pipeline.ablation.parameters import TOLERANCE, count_parameters, match_size, shape_backbone
 from panther_pipeline.config import Config
 from panther_pipeline.errors import ConfigurationError
 from panther_pipeline.model.config import ModelConfig
 from panther_pipeline.tokenizer.config import TokenizerKind
 from panther_pipeline.tokenizer.sequences import TokenSequences
 from panther_pipeline.training.config import LossConfig, TrainingConfig
+from panther_pipeline.training.objective import Objective
 
 _SIZE = {"feed_forward_dim", "num_layers"}
 
@@ -96,23 +98,23 @@ def plan_grid(
         problems.append("tokenizer.vocabulary.kind: an ablation ranks tokens, which a factored tokenizer does not have")
     drafts = {name: _build(name, variant, base, problems) for name, variant in config.chosen.items()}
     reference = drafts[config.reference]
-    target = None if reference is None else _count(config.reference, reference.model, sequences, problems)
+    target = None if reference is None else _count(config.reference, reference, sequences, problems)
     variants: list[PlannedVariant] = []
     same: dict[str, str] = {}
     for name, blocks in drafts.items():
         if blocks is None or target is None:
             continue
-        twin = next((v.name for v in variants if _is_same(drafts[v.name], blocks, sequences)), None)
-        if twin is not None:
-            same[name] = twin
-            continue
         states_size = not _SIZE.isdisjoint(config.chosen[name].model)
         is_matched = config.equal_parameters and name != config.reference and not states_size
         matched = _match(name, blocks.model, sequences, target, problems) if is_matched else {}
-        model = blocks.model.model_copy(update=matched)
-        count = _count(name, model, sequences, problems)
+        blocks = replace(blocks, model=blocks.model.model_copy(update=matched))
+        # Compared as they are trained: a variant that states its size is not one whose size was chosen.
+        twin = next((v.name for v in variants if _is_same(v.blocks, blocks, sequences)), None)
+        if twin is not None:
+            same[name] = twin
+            continue
+        count = _count(name, blocks, sequences, problems)
         if count is not None:
-            blocks = replace(blocks, model=model)
             variants.append(PlannedVariant(name=name, blocks=blocks, num_parameters=count, matched=matched))
     if problems:
         raise ConfigurationError("\n".join(["The grid cannot be trained:", *(f"  {line}" for line in problems)]))
@@ -142,12 +144,14 @@ def _faults(error: ValidationError) -> list[tuple[str, str]]:
     ]
 
 
-def _count(name: str, model: ModelConfig, sequences: TokenSequences, problems: list[str]) -> int | None:
+def _count(name: str, blocks: Blocks, sequences: TokenSequences, problems: list[str]) -> int | None:
     try:
-        return count_parameters(model, sequences)
-    except ValueError as error:  # a part of the model that refuses this combination
+        with torch.device("meta"):
+            Objective(shape_backbone(blocks.model, sequences), blocks.loss, sequences)
+    except ValueError as error:  # a part of the model, or a loss, that refuses this combination
         problems.append(f"ablation.variants.{name}: {error}")
         return None
+    return count_parameters(blocks.model, sequences)
 
 
 def _match(

@@ -19,14 +19,19 @@ _TABLES = ("embedding.token.", "embedding.attributes.", "embedding.profile.attri
 
 def count_parameters(config: ModelConfig, sequences: TokenSequences) -> int:
     """Weights of a backbone of this configuration, without the tables of tokens, attributes and profiles."""
-    with torch.device("meta"):  # shapes without memory
-        backbone = Backbone(
+    backbone = shape_backbone(config, sequences)
+    return sum(p.numel() for name, p in backbone.named_parameters() if not name.startswith(_TABLES))
+
+
+def shape_backbone(config: ModelConfig, sequences: TokenSequences) -> Backbone:
+    """A backbone of this configuration with shapes and no memory."""
+    with torch.device("meta"):
+        return Backbone(
             config,
             vocab_size=sequences.vocab_size,
             attribute_sizes=sequences.attribute_sizes,
             profile_sizes=sequences.profile_sizes,
         )
-    return sum(p.numel() for name, p in backbone.named_parameters() if not name.startswith(_TABLES))
 
 
 def match_size(config: ModelConfig, sequences: TokenSequences, target: int) -> dict[str, int]:

@@ -31,8 +31,8 @@ from panther_pipeline.metrics.next_transaction import rank_column, rank_with_bac
 from panther_pipeline.model.backbone import Backbone
 from panther_pipeline.report.run_facts import fingerprint_sequences
 from panther_pipeline.tokenizer.sequences import TokenSequences
+from panther_pipeline.training.device import choose_device, uses_bfloat16
 from panther_pipeline.training.identity import source_digest
-from panther_pipeline.training.loop import choose_device, uses_bfloat16
 from panther_pipeline.training.pretraining import pretrain
 from panther_pipeline.training.run import Report
 

@@ -57,9 +57,9 @@ class RunFolder:
         return CheckpointFolder(self.path / "checkpoints")
 
     def load_training(self, identity: str) -> Training | None:
-        """Curves and record of a finished training of this identity, or None."""
+        """Curves and record of a finished training of this identity whose model is whole, or None."""
         found = _open(self.path / "training", identity)
-        if found is None:
+        if found is None or not _is_whole(self.path / "backbone"):
             return None
         folder, facts = found
         return Training(record=facts["record"], curves=pl.read_parquet(folder / _CURVES))
@@ -78,8 +78,9 @@ class RunFolder:
         Raises:
             OSError: disk full, read-only, no permission; the checkpoints stay.
         """
+        # Removed first and published last: where it is, the model beside it is its own.
+        shutil.rmtree(self.path / "training", ignore_errors=True)
         backbone.save(self.path / "backbone")
-        # Published last: where it is, the model is.
         publish_folder(
             self.path / "training",
             lambda folder: training.curves.write_parquet(folder / _CURVES),
@@ -109,14 +110,19 @@ def _prune(checkpoints: CheckpointFolder) -> None:
             shutil.rmtree(entry, ignore_errors=True)
 
 
-def _open(path: Path, identity: str) -> tuple[Path, dict[str, Any]] | None:
-    if not is_published(path):
-        return None
+def _is_whole(path: Path) -> bool:
     try:
-        folder, facts = open_published(path)
+        open_published(path)
     except ArtifactError as error:
         logger.warning("%s It is made again.", error)
+        return False
+    return True
+
+
+def _open(path: Path, identity: str) -> tuple[Path, dict[str, Any]] | None:
+    if not is_published(path) or not _is_whole(path):
         return None
+    folder, facts = open_published(path)
     if facts.get("identity") != identity:
         logger.info("%s is of another configuration, data, code or device; it is made again", path)
         return None
