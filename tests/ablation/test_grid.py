@@ -101,7 +101,5 @@ def test_loss_that_the_ledger_refuses_is_named_before_any_training(make_config, 
     nothing_changes = replace(sequences, attribute_ids_NF=np.ones_like(sequences.attribute_ids_NF))
     variants = {"panther": {}, "attribute_loss": {"loss": {"attribute_weight": 0.3}}}
     plan_grid(make_config(variants), base, sequences)
-    with pytest.raises(
-        ConfigurationError, match=r"variants\.attribute_loss: no attribute of the training events changes"
-    ):
+    with pytest.raises(ConfigurationError, match=r"variants\.attribute_loss: no attribute of the training"):
         plan_grid(make_config(variants), base, nothing_changes)

@@ -147,10 +147,20 @@ def test_table_marks_unfinished_training_and_clear_differences(measured):
     [
         (0.1, 0.3, [0.1, 0.2], True), (-0.3, -0.1, [-0.1, -0.2], True), (0.1, 0.3, [0.5, -0.1], False),
         (-0.3, -0.1, [-0.5, 0.1], False), (-0.1, 0.3, [0.1, 0.2], False), (None, None, [0.1, 0.2], False),
+        (0.1, 0.3, [0.2], False),
     ],
 )  # fmt: skip
 def test_difference_is_clear_when_interval_and_seeds_agree(low, high, seed_values, clear):
     assert is_clear({"low": low, "high": high, "seed_values": seed_values}) is clear
+
+
+def test_table_of_one_seed_marks_no_difference(make_config, base, sequences, bootstrap, measured):
+    one_seed = [run for run in measured[1] if run.seed == 0]
+    grid = plan_grid(make_config(), base, sequences)
+    page = render_table(collect_results(grid, one_seed, sequences, bootstrap, "time", CODE))
+    assert "-0.5000<br>[-0.5000, -0.5000]" in page
+    assert "**" not in page
+    assert "With one seed no difference is marked" in page
 
 
 def test_unequal_size_and_twins_are_marked(make_config, base, sequences, bootstrap, measured):

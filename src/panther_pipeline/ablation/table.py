@@ -11,6 +11,11 @@ _METRICS = ("hr@1", "hr@5", "hr@10", "ndcg@10", "mrr", "nll")
 _COMPARED = ("hr@1", "hr@10", "ndcg@10", "nll")
 _UNFINISHED = "\\*"
 _UNEQUAL = "†"
+_MARKS = (
+    "**Bold**: the interval over users excludes 0 and every seed agrees in sign. ↑ and ↓ say whether the row's "
+    "model is better or worse."
+)
+_ONE_SEED = "With one seed no difference is marked: another seed might turn it round, whatever the interval over users."
 
 
 def render_table(results: Results) -> str:
@@ -70,10 +75,8 @@ def _differences(results: Results) -> str:
     against_simple = _difference_table(results, lambda suffix: suffix != reference)
     if against_simple:
         blocks += ["To the best model without learned weights, which is chosen per metric.", against_simple]
-    blocks.append(
-        "**Bold**: the interval over users excludes 0 and every seed agrees in sign. ↑ and ↓ say whether the row's "
-        "model is better or worse."
-    )
+    has_seeds = len(results["facts"]["seeds"]) > 1
+    blocks.append(_MARKS if has_seeds else _ONE_SEED)
     return "\n\n".join(blocks)
 
 
@@ -103,9 +106,9 @@ def _difference(record: Record | None) -> str:
 
 
 def is_clear(difference: Record) -> bool:
-    """Whether the interval over users excludes 0 and all seeds agree in sign."""
+    """Whether the interval over users excludes 0 and all seeds agree in sign; one seed agrees with nothing."""
     low, high, by_seed = difference["low"], difference["high"], difference["seed_values"]
-    if low is None or high is None:
+    if low is None or high is None or len(by_seed) < 2:
         return False
     return (low > 0 and min(by_seed) > 0) or (high < 0 and max(by_seed) < 0)
 
