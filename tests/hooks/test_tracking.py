@@ -132,6 +132,21 @@ def test_long_parameter_is_cut_to_what_mlflow_takes(started, monkeypatch):
     assert len(logged["names"]) == 6000
 
 
+def test_person_named_in_parameters_stays_out_of_the_record(started, monkeypatch):
+    hook, _ = started
+    logged, seen = {}, {}
+    monkeypatch.setattr(mlflow, "log_params", logged.update)
+    block = {"enabled": True, "user_id": "4711"}
+    hook.before_node_run(node=None, catalog=None, inputs={"params:evaluation.timeline": block}, is_async=False)
+    assert logged == {"evaluation.timeline.enabled": "True"}
+
+    monkeypatch.setattr(MlflowHook, "after_context_created", lambda self, context: None)
+    monkeypatch.setattr(MlflowHook, "before_pipeline_run", lambda self, run_params, **_: seen.update(run_params))
+    stated = {"env": "base", "runtime_params": {"evaluation": {"timeline": block}}}
+    TrackingHook().before_pipeline_run(run_params=stated, pipeline=None, catalog=None)
+    assert seen == {"env": "base", "runtime_params": {"evaluation": {"timeline": {"enabled": True}}}}
+
+
 def test_starting_kedro_says_nothing_about_type_hints():
     # Kedro's command line, since the plain import of the hook never showed the warning.
     root = Path(__file__).parents[2]

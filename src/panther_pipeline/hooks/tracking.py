@@ -37,6 +37,7 @@ for _warning in _said:
         warnings.warn_explicit(_warning.message, _warning.category, _warning.filename, _warning.lineno)
 
 logger = logging.getLogger(__name__)
+_PERSONAL = {"evaluation.timeline.user_id"}  # parameters that name a person: read, never written down
 
 # The plugin sets its own logger to INFO when it is imported, past any logging configuration.
 logging.getLogger("kedro_mlflow").setLevel(logging.WARNING)
@@ -65,7 +66,9 @@ class TrackingHook(MlflowHook):
         self.run_id, self._failed = None, set()
         try:
             MlflowHook.after_context_created(self, self._context)
-            MlflowHook.before_pipeline_run(self, run_params=run_params, pipeline=pipeline, catalog=catalog)
+            # What it is given becomes tags.
+            public = {name: _public(value) for name, value in run_params.items()}
+            MlflowHook.before_pipeline_run(self, run_params=public, pipeline=pipeline, catalog=catalog)
         except Exception as error:
             if self.run_id is None:
                 logger.warning("MLflow does not answer (%s); the run goes on untracked.", _describe(error))
@@ -83,7 +86,8 @@ class TrackingHook(MlflowHook):
         if params and self.run_id is not None:
             with self._tracked("parameters"):
                 # MLflow refuses longer values, and then all parameters of the call.
-                mlflow.log_params({key: str(value)[:MAX_PARAM_VAL_LENGTH] for key, value in params.items()})
+                public = {key: value for key, value in params.items() if key not in _PERSONAL}
+                mlflow.log_params({key: str(value)[:MAX_PARAM_VAL_LENGTH] for key, value in public.items()})
 
     @hook_impl
     def after_dataset_loaded(self, dataset_name: str, data: Any, node: Node) -> None:
@@ -146,6 +150,13 @@ def metric_name(record: dict[str, Any]) -> str:
     """The MLflow name of a metric record: task/model/metric/split, in MLflow's alphabet."""
     name = f"{record['task']}/{record['model']}/{record['metric']}/{record['split']}"
     return re.sub(r"[^\w\-. :/]", "_", name.replace("@", "_at_").replace("%", "pct"))
+
+
+def _public(value: Any, prefix: str = "") -> Any:
+    """Without the parameters that name a person, however deep they are nested."""
+    if not isinstance(value, dict):
+        return value
+    return {key: _public(inner, f"{prefix}{key}.") for key, inner in value.items() if prefix + key not in _PERSONAL}
 
 
 def _describe(error: Exception) -> str:
