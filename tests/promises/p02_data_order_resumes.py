@@ -63,7 +63,8 @@ def train(sequences, served, seed, max_steps, folder=None, killed_at=None) -> li
     """The windows served by one run: in a folder until it is killed, else to its end; a restored one, 200 batches."""
     served.clear()
     config = TrainingConfig(
-        seed=seed, batch_size=4, max_steps=max_steps, warmup_steps=0, log_every=1, eval_every=10**6, save_every=7,
+        seed=seed, batch_size=4, max_steps=max_steps, warmup_steps=0, log_every=1, eval_every=10**6,
+        save_every=7 if killed_at else 10**6,  # no state depends on it, and only the killed run's are read
         num_threads=1, device="cpu", eval_windows=1, schedule="wsd", decay_share=1e-9,
     )  # fmt: skip
 

@@ -50,7 +50,7 @@ def render_model_card(content: CardContent) -> str:
     """
     sections = {
         "results": _next_transaction(content), "fraud": _fraud(content), "training": _plot("training"),
-        "tokens": _tokens(content), 
+        "tokens": _tokens(content),
         "prototypes": prototype_section(content.prototype_summary, _plot("prototypes"), _plot("motifs")),
         "timeline": _timeline(), "users": _users(),
         "data": _data_quality(content.validation_report),
