@@ -13,6 +13,7 @@ from panther_pipeline.ablation.runs import FinishedRun
 from panther_pipeline.ablation.statistics import estimate_means, is_better
 from panther_pipeline.ablation.table import is_clear, render_table
 from panther_pipeline.ablation.validation import describe_validation
+from panther_pipeline.baselines.next_transaction import rank_with_baselines
 from panther_pipeline.metrics.config import RankingConfig
 from panther_pipeline.metrics.next_transaction import select_targets
 from panther_pipeline.metrics.records import find_value
@@ -51,7 +52,7 @@ def finished(variant, seed, rows_M, users_M, ranks, nll, looks=(3.0, 2.0)) -> Fi
 
 
 @pytest.fixture
-def measured(make_config, base, sequences, bootstrap):
+def measured(make_config, base, sequences, ranking, bootstrap):
     """Two seeds: the gru hits every target at once with seed 0 and none with seed 1; panther is always second."""
     grid = plan_grid(make_config(num_seeds=2), base, sequences)
     rows_M = select_targets(sequences, RankingConfig(max_users=None, seed=0, batch_size=1))
@@ -63,7 +64,7 @@ def measured(make_config, base, sequences, bootstrap):
         finished("panther", 1, rows_M, users_M, [2] * size, [3.0] * size),
         finished("gru", 1, rows_M, users_M, [None] * size, [2.5] * size, looks=(2.0, 2.5)),
     ]
-    return collect_results(grid, runs, sequences, bootstrap, "time", CODE), runs
+    return collect_results(grid, runs, sequences, ranking, bootstrap, "time", CODE), runs
 
 
 def test_values_are_means_over_seeds_and_targets(measured):
@@ -121,9 +122,25 @@ def test_results_are_json_and_name_where_they_come_from(measured):
     assert len(facts["data_fingerprint"]) == 64
 
 
-def test_command_names_environment_and_subset(make_config, base, sequences, bootstrap, measured):
+def test_every_model_and_the_page_say_among_what_was_ranked(make_config, base, sequences, ranking, bootstrap, measured):
+    new = ranking.model_copy(update={"exclude_seen": True})
+    grid = plan_grid(make_config(num_seeds=2), base, sequences)
+    results = collect_results(grid, measured[1], sequences, new, bootstrap, "time", CODE)
+    for found, config in ((measured[0], ranking), (results, new)):
+        said = {(r["metric"].startswith("nll"), r["candidates"]) for r in found["metrics"]}
+        assert said == {(True, None), (False, config.candidates)}
+        assert found["facts"]["candidates"] == config.candidates
+        ranks_M = rank_with_baselines(sequences, select_targets(sequences, config), exclude_seen=config.exclude_seen)[
+            "markov"
+        ]
+        assert find_value(found["metrics"], model="markov", metric="hr@10")["value"] == (ranks_M <= 10).mean()
+    assert "ranked among all 20 tokens;" in render_table(measured[0])
+    assert "ranked among the tokens new to the user, of 20;" in render_table(results)
+
+
+def test_command_names_environment_and_subset(make_config, base, sequences, ranking, bootstrap, measured):
     grid = plan_grid(make_config(only="gru", environment="berka", num_seeds=2), base, sequences)
-    results = collect_results(grid, measured[1], sequences, bootstrap, "time", CODE)
+    results = collect_results(grid, measured[1], sequences, ranking, bootstrap, "time", CODE)
     assert results["facts"]["command"] == (
         "kedro run --pipelines=ablation --env=berka --params=ablation.num_seeds=2,ablation.split=test,ablation.only=gru"
     )
@@ -154,19 +171,19 @@ def test_difference_is_clear_when_interval_and_seeds_agree(low, high, seed_value
     assert is_clear({"low": low, "high": high, "seed_values": seed_values}) is clear
 
 
-def test_table_of_one_seed_marks_no_difference(make_config, base, sequences, bootstrap, measured):
+def test_table_of_one_seed_marks_no_difference(make_config, base, sequences, ranking, bootstrap, measured):
     one_seed = [run for run in measured[1] if run.seed == 0]
     grid = plan_grid(make_config(), base, sequences)
-    page = render_table(collect_results(grid, one_seed, sequences, bootstrap, "time", CODE))
+    page = render_table(collect_results(grid, one_seed, sequences, ranking, bootstrap, "time", CODE))
     assert "-0.5000<br>[-0.5000, -0.5000]" in page
     assert "**" not in page
     assert "With one seed no difference is marked" in page
 
 
-def test_unequal_size_and_twins_are_marked(make_config, base, sequences, bootstrap, measured):
+def test_unequal_size_and_twins_are_marked(make_config, base, sequences, ranking, bootstrap, measured):
     variants = {"panther": {}, "gru": {"model": {"num_prototypes": 64}}, "twin": {"model": {"num_heads": 2}}}
     grid = plan_grid(make_config(variants, equal_parameters=False, num_seeds=2), base, sequences)
-    page = render_table(collect_results(grid, measured[1], sequences, bootstrap, "time", CODE))
+    page = render_table(collect_results(grid, measured[1], sequences, ranking, bootstrap, "time", CODE))
     row = next(line for line in page.splitlines() if line.startswith("| gru | num_prototypes 64"))
     assert "†" in row
     assert "`twin` is the same model as `panther` here." in page

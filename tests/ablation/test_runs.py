@@ -205,6 +205,16 @@ def test_records_say_what_was_trained(run):
     assert record["num_parameters"] < record["num_weights"]
 
 
+def test_candidates_are_part_of_the_ranks_identity_and_not_of_the_trainings(run, ranking, sequences, trained):
+    everything = run(only="panther")
+    new = run(only="panther", ranking=ranking.model_copy(update={"exclude_seen": True}))
+    assert len(trained) == 1
+    assert new[0].ranks["row"].equals(everything[0].ranks["row"])
+    assert new[0].ranks["rank"].null_count() > everything[0].ranks["rank"].null_count()
+    assert new[0].ranks["log_prob"].equals(everything[0].ranks["log_prob"])
+    assert same(everything, run(only="panther")), "and back"
+
+
 def test_users_drawn_for_ranking_are_part_of_the_ranks_identity(run, ranking, trained):
     everyone = run(only="panther")
     some = run(only="panther", ranking=ranking.model_copy(update={"max_users": 3}))

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from panther_pipeline.baselines import next_transaction
-from panther_pipeline.baselines.next_transaction import BASELINES, MISS, fit_popularity, rank_with_baselines
+from panther_pipeline.baselines.candidates import MISS
+from panther_pipeline.baselines.next_transaction import BASELINES, fit_popularity, rank_with_baselines
 from panther_pipeline.ledger.splits import TEST, TRAIN, UNUSED, VALID
 from panther_pipeline.tokenizer.sequences import TokenSequences
 
@@ -78,6 +79,21 @@ def test_baseline_ranks_equal_the_naive_loop(name, seed):
 
 
 @pytest.mark.parametrize("name", BASELINES)
+@pytest.mark.parametrize("seed", range(8))
+def test_ranks_among_new_tokens_equal_the_naive_loop(name, seed):
+    sequences = make_sequences(seed, vocab_size=12 + 5 * seed)  # from nearly every target seen before to few
+    rows = targets_of(sequences)
+    ranks = rank_with_baselines(sequences, rows, exclude_seen=True)[name]
+    for row, rank in zip(rows, ranks, strict=True):
+        token, first = int(sequences.token_ids_N[row]), sequences.offsets_U1[sequences.user_ix_N()[row]]
+        past = set(sequences.token_ids_N[first:row].tolist())
+        order = [t for t in naive_order(name, sequences, row) if t not in past]
+        assert rank == (order.index(token) + 1 if token in order else MISS)
+    assert (ranks == MISS).any()
+    assert (ranks < MISS).any()
+
+
+@pytest.mark.parametrize("name", BASELINES)
 def test_baseline_ranks_follow_the_order_of_the_rows_asked_for(name):
     sequences = make_sequences(seed=7)
     rows = targets_of(sequences)
@@ -95,16 +111,18 @@ def test_personal_frequency_is_the_same_in_small_chunks(monkeypatch):
     assert (rank_with_baselines(sequences, rows)["personal_frequency"] == expected).all()
 
 
+@pytest.mark.parametrize("exclude_seen", [False, True])
 @pytest.mark.parametrize("name", BASELINES)
-def test_baseline_ignores_everything_after_the_target(name):
-    sequences = make_sequences(seed=11)
+def test_baseline_ignores_everything_after_the_target(name, exclude_seen):
+    sequences = make_sequences(seed=11, vocab_size=25 if exclude_seen else VOCAB)
     rows = targets_of(sequences)
-    ranks = rank_with_baselines(sequences, rows)[name]
+    ranks = rank_with_baselines(sequences, rows, exclude_seen=exclude_seen)[name]
     for row, rank in list(zip(rows, ranks, strict=True))[::3]:
         stop = sequences.offsets_U1[sequences.user_ix_N()[row] + 1]
         tokens = sequences.token_ids_N.copy()
-        tokens[row + 1 : stop] = 2 + tokens[row + 1 : stop] % (VOCAB - 2)
-        assert rank_with_baselines(replace(sequences, token_ids_N=tokens), np.array([row]))[name][0] == rank
+        tokens[row + 1 : stop] = 2 + tokens[row + 1 : stop] % (sequences.vocab_size - 2)
+        changed = replace(sequences, token_ids_N=tokens)
+        assert rank_with_baselines(changed, np.array([row]), exclude_seen=exclude_seen)[name][0] == rank
 
 
 def test_fitted_counts_ignore_validation_and_test():

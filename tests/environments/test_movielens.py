@@ -6,6 +6,8 @@ import pandas as pd
 import polars as pl
 import pytest
 
+from panther_pipeline.metrics.config import RankingConfig
+
 AGES = {1: "under 18", 18: "18-24", 25: "25-34", 35: "35-44", 45: "45-49", 50: "50-55", 56: "56 and over"}
 
 
@@ -78,6 +80,11 @@ def test_last_film_of_every_user_is_the_test(ledger, ratings):
     last = ledger.valid_events.group_by("user_id").agg(pl.col("film").last())
     newest = ratings.loc[ratings.groupby("UserID")["Order"].idxmax()]
     assert dict(last.rows()) == dict(zip(newest["UserID"].astype(str), newest["MovieID"].astype(str), strict=True))
+
+
+def test_films_rated_before_are_no_candidates_and_never_come_again(ledger):
+    assert RankingConfig(**ledger.parameters["evaluation"]["ranking"]).exclude_seen
+    assert not ledger.valid_events.select("user_id", "film").is_duplicated().any()
 
 
 def test_model_knows_order_alone(ledger):

@@ -7,8 +7,11 @@ import polars as pl
 import pytest
 import torch
 
+from panther_pipeline.baselines.next_transaction import fit_popularity
+from panther_pipeline.cache.states import iter_state_chunks
 from panther_pipeline.errors import ConfigurationError
 from panther_pipeline.ledger.splits import TEST, TRAIN, UNUSED
+from panther_pipeline.metrics import ranking
 from panther_pipeline.metrics.config import BootstrapConfig, RankingConfig
 from panther_pipeline.metrics.next_transaction import (
     is_cold_user,
@@ -23,6 +26,7 @@ from panther_pipeline.tokenizer.sequences import TokenSequences
 
 ALL = RankingConfig(max_users=None, seed=0, batch_size=4)
 BOOTSTRAP = BootstrapConfig(num_resamples=200, seed=0)
+NEW = ALL.model_copy(update={"exclude_seen": True})
 VOCAB = 20
 
 
@@ -124,6 +128,64 @@ def test_ranks_do_not_depend_on_the_batch_size():
     assert np.allclose(small["log_prob"].drop_nulls(), large["log_prob"].drop_nulls(), atol=1e-5)
 
 
+def states_by_row(backbone, sequences, rows) -> dict[int, torch.Tensor]:
+    """The scores before each target, each from a pass of its own."""
+    scores = {}
+    for row in rows:
+        ((_, h_1D),) = iter_state_chunks(backbone, sequences, np.array([row - 1]))
+        with torch.inference_mode():
+            scores[int(row)] = backbone.next_token_logits(h_1D)[0]
+    return scores
+
+
+def test_backbone_ranks_among_new_tokens_equal_a_sort_of_them(monkeypatch):
+    sequences, backbone = make_sequences(), make_backbone()
+    monkeypatch.setattr(ranking, "_SCORES_PER_STEP", 7 * VOCAB)  # several steps inside a chunk
+    table = rank_next_transactions(backbone, sequences, NEW).filter(model="panther")
+    popularity = fit_popularity(sequences)
+    scores = states_by_row(backbone, sequences, table["row"])
+    for row, rank in table.select("row", "rank").iter_rows():
+        past = set(sequences.token_ids_N[sequences.first_row_N()[row] : row].tolist())
+        order = sorted(set(range(2, VOCAB)) - past, key=lambda t: (-float(scores[row][t]), popularity[t]))
+        token = int(sequences.token_ids_N[row])
+        assert rank == (order.index(token) + 1 if token in order else None)
+    assert 0 < table["rank"].null_count() < len(table)
+
+
+def test_ranks_among_new_tokens_ignore_everything_after_the_target():
+    sequences, backbone = make_sequences(), make_backbone()
+    before = rank_next_transactions(backbone, sequences, NEW)
+    target = int(before.filter(pl.col("rank").is_not_null())["row"].median())
+    user = sequences.user_ix_N()[target]
+    tokens = sequences.token_ids_N.copy()
+    # The same tokens again, among them the target's, and new ones.
+    tokens[target + 1 : sequences.offsets_U1[user + 1]] = tokens[target]
+    after = rank_next_transactions(backbone, replace(sequences, token_ids_N=tokens), NEW)
+    known = (pl.col("user_ix") == user) & (pl.col("row") <= target)
+    assert before.filter(known).equals(after.filter(known))
+    assert before.filter(known)["rank"].null_count() < len(before.filter(known))
+
+
+def test_all_models_of_a_table_have_the_same_candidates():
+    sequences = make_sequences()
+    everything, new = (rank_next_transactions(make_backbone(), sequences, config) for config in (ALL, NEW))
+    assert (everything["candidates"].unique().to_list(), new["candidates"].unique().to_list()) == (
+        ["all tokens"],
+        ["tokens new to the user"],
+    )
+    first = sequences.first_row_N()
+    is_miss = [
+        token < 2 or token in sequences.token_ids_N[first[row] : row]
+        for row, token in ((row, sequences.token_ids_N[row]) for row in select_targets(sequences, NEW))
+    ]
+    for (model,), table in new.group_by("model"):
+        assert table["rank"].is_null().to_list() == is_miss, model
+    assert (new["rank"] <= everything["rank"]).all(), "fewer candidates cannot make a rank worse"
+    assert new["log_prob"].equals(everything["log_prob"])
+    for table in (everything, new):
+        assert {record["candidates"] for record in measure_ranks(table, BOOTSTRAP)} == {table["candidates"][0]}
+
+
 def test_every_model_ranks_the_same_targets_and_unknown_tokens_have_no_rank():
     sequences = make_sequences()
     ranks = rank_next_transactions(make_backbone(), sequences, ALL)
@@ -143,6 +205,7 @@ def test_records_count_misses_and_name_the_best_baseline():
             "model": ["panther"] * 4 + ["markov"] * 4 + ["popularity"] * 4,
             "rank": [1, 1, 2, None, 1, 5, 9, None, 30, 40, 50, None],
             "cold": [False, False, True, False] * 3,
+            "candidates": "all tokens",
         }
     )
     records = measure_ranks(ranks, BOOTSTRAP)

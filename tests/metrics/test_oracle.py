@@ -4,10 +4,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from panther_pipeline.baselines.next_transaction import MISS, rank_with_baselines
+from panther_pipeline.baselines.candidates import MISS
+from panther_pipeline.baselines.next_transaction import rank_with_baselines
 from panther_pipeline.ledger.simulator import SimulationConfig, best_next_tokens, simulate_ledger
 from panther_pipeline.ledger.splits import SplitConfig
-from panther_pipeline.metrics.config import BootstrapConfig, RankingConfig
+from panther_pipeline.metrics.config import ALL_TOKENS, NEW_TOKENS, BootstrapConfig, RankingConfig
 from panther_pipeline.metrics.next_transaction import select_targets
 from panther_pipeline.metrics.oracle import measure_oracle
 from panther_pipeline.metrics.records import find_value
@@ -68,7 +69,8 @@ def sequences(valid_events, tokenizer):
 def as_ranks(sequences, rows: np.ndarray, ranks_M: np.ndarray) -> pl.DataFrame:
     return pl.DataFrame(
         {"row": rows, "user_ix": sequences.user_ix_N()[rows], "model": "panther",
-         "rank": np.minimum(ranks_M, MISS).astype(np.int32), "cold": np.zeros(len(rows), bool)}
+         "rank": np.minimum(ranks_M, MISS).astype(np.int32), "cold": np.zeros(len(rows), bool),
+         "candidates": ALL_TOKENS}
     )  # fmt: skip
 
 
@@ -93,6 +95,13 @@ def test_oracle_without_a_model_that_ranks_tokens_is_the_ceiling_alone(ledger, v
     baseline = ranks.with_columns(model=pl.lit("markov"))
     alone = measure_oracle(ledger.oracle, ledger.truth, valid_events, tokenizer, baseline, BOOTSTRAP)
     assert alone == both[:1]
+
+
+def test_oracle_is_not_held_against_ranks_among_other_candidates(ledger, valid_events, tokenizer, sequences, caplog):
+    rows = select_targets(sequences, RankingConfig(max_users=None, seed=0, batch_size=1))
+    ranks = as_ranks(sequences, rows, np.ones(len(rows), np.int64)).with_columns(candidates=pl.lit(NEW_TOKENS))
+    assert measure_oracle(ledger.oracle, ledger.truth, valid_events, tokenizer, ranks, BOOTSTRAP) == []
+    assert "ranked among tokens new to the user" in caplog.text
 
 
 def test_oracle_is_right_as_often_as_it_says(ledger, valid_events, tokenizer, sequences):

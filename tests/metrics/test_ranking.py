@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.metrics import ndcg_score, top_k_accuracy_score
 
-from panther_pipeline.baselines.next_transaction import MISS
+from panther_pipeline.baselines.candidates import MISS
 from panther_pipeline.errors import PantherError
 from panther_pipeline.metrics import ranking
 from panther_pipeline.metrics.ranking import rank_targets, rank_tokens, ranking_statistics
@@ -26,6 +26,20 @@ def test_ranks_equal_the_position_in_the_sorted_candidates():
     for row, token, rank in zip(scores, tokens, ranks, strict=True):
         order = sorted(range(2, VOCAB), key=lambda t: (-row[t], popularity[t]))
         assert rank == (order.index(token) + 1 if token >= 2 else MISS)
+
+
+def test_ranks_among_new_tokens_equal_the_sorted_candidates_without_the_seen():
+    rng = np.random.default_rng(10)
+    scores = rng.integers(0, 4, (300, VOCAB)).astype(np.float32)
+    tokens, popularity = rng.integers(0, VOCAB, 300), popularity_order(11)
+    is_seen = rng.random((300, VOCAB)) < 0.3
+    is_seen[:, :2] = False
+    seen = tuple(torch.from_numpy(x) for x in np.nonzero(is_seen))
+    ranks = rank_tokens(torch.from_numpy(scores), torch.from_numpy(tokens), torch.from_numpy(popularity), seen).numpy()
+    for row, token, rank, gone in zip(scores, tokens, ranks, is_seen, strict=True):
+        order = sorted((t for t in range(2, VOCAB) if not gone[t]), key=lambda t: (-row[t], popularity[t]))
+        assert rank == (order.index(token) + 1 if token in order else MISS)
+    assert ((ranks == MISS) & (tokens >= 2)).any()
 
 
 def test_rank_of_a_flat_score_is_the_popularity_and_never_better():

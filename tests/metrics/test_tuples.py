@@ -180,6 +180,15 @@ def test_every_model_is_asked_about_the_same_targets(sequences, tokenizer):
         assert table["place"].drop_nulls().is_between(1, 10).all()
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_tuples_are_placed_among_all_whatever_the_candidates_of_tokens(sequences, tokenizer, kind):
+    backbone, new = make_backbone(sequences, kind), CONFIG.model_copy(update={"exclude_seen": True})
+    everything, still = (score_next_tuples(backbone, sequences, tokenizer, config) for config in (CONFIG, new))
+    assert everything.equals(still)
+    records = measure_next_tuples(still, BootstrapConfig(num_resamples=100, seed=0))
+    assert {record["candidates"] for record in records} == {"all combinations"}
+
+
 def test_repeated_tuple_is_a_hit_of_repeat_last(sequences, tokenizer):
     scores = score_next_tuples(make_backbone(sequences, "structured"), sequences, tokenizer, CONFIG)
     rows = select_targets(sequences, CONFIG)

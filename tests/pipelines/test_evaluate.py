@@ -39,7 +39,7 @@ BLOCKS = {
     "card": CardConfig,
 }
 VALUES = {
-    "ranking": {"max_users": None, "seed": 0, "batch_size": 8},
+    "ranking": {"max_users": None, "seed": 0, "batch_size": 8, "exclude_seen": False},
     "bootstrap": {"num_resamples": 100, "seed": 0},
     "motifs": {"num_motifs": 6, "min_count": 2, "min_lift": 1.0, "max_alike": 3},
     "prototypes": {
@@ -250,6 +250,20 @@ def test_evaluate_of_a_factored_backbone_measures_combinations_and_no_tokens(seq
     assert "panther_factored" in outputs["model_card"]
     assert len(outputs["prototype_weights"])
     assert outputs["user_timeline"]["token"].str.contains(r"^\d\|\d$").all()
+
+
+def test_evaluate_says_among_what_tokens_were_ranked(outputs, sequences):
+    new = run_evaluate(
+        sequences, **{"params:evaluation.ranking": RankingConfig(**VALUES["ranking"] | {"exclude_seen": True})}
+    )
+    for found, candidates in ((outputs, "all tokens"), (new, "tokens new to the user")):
+        said = {(r["task"], r["metric"].startswith(("tuple_", "bits")), r["candidates"]) for r in found["metrics"]}
+        assert said == {
+            ("next_transaction", False, candidates),
+            ("next_transaction", True, "all combinations"),
+            ("fraud", False, None),
+        }
+        assert f"transactions, each ranked among {candidates};" in found["model_card"]
 
 
 def test_nodes_are_named_after_their_functions_and_document_themselves():

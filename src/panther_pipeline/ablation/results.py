@@ -13,7 +13,7 @@ from panther_pipeline.ablation.grid import Grid
 from panther_pipeline.ablation.runs import FinishedRun
 from panther_pipeline.ablation.statistics import Estimate, estimate_means, target_statistics
 from panther_pipeline.baselines.next_transaction import rank_with_baselines
-from panther_pipeline.metrics.config import BootstrapConfig
+from panther_pipeline.metrics.config import BootstrapConfig, RankingConfig
 from panther_pipeline.metrics.next_transaction import TASK
 from panther_pipeline.metrics.ranking import ranking_statistics
 from panther_pipeline.metrics.records import make_record
@@ -27,6 +27,7 @@ def collect_results(
     grid: Grid,
     runs: list[FinishedRun],
     sequences: TokenSequences,
+    ranking: RankingConfig,
     bootstrap: BootstrapConfig,
     protocol: str,
     code_version: dict[str, str],
@@ -37,6 +38,7 @@ def collect_results(
         grid: what was asked for.
         runs: what came of it, every variant and seed once.
         sequences: all histories.
+        ranking: what the runs were ranked with.
         bootstrap: of the intervals.
         protocol: how the ledger was split.
         code_version: from `read_code_version`.
@@ -48,14 +50,14 @@ def collect_results(
     """
     user_ix_M = runs[0].ranks["user_ix"].to_numpy()
     neural = _stack(grid, runs)
-    simple = _rank_simple(sequences, runs[0].ranks["row"].to_numpy())
+    simple = _rank_simple(sequences, runs[0].ranks["row"].to_numpy(), ranking)
     metrics = [
         record
         for metric in neural
-        for record in _measure(metric, grid, neural[metric], simple.get(metric, {}), user_ix_M, bootstrap)
+        for record in _measure(metric, grid, neural[metric], simple.get(metric, {}), user_ix_M, ranking, bootstrap)
     ]
     return {
-        "facts": _facts(grid, runs, sequences, protocol, code_version),
+        "facts": _facts(grid, runs, sequences, ranking, protocol, code_version),
         "variants": [_describe(grid, name) for name in grid.config.chosen],
         "runs": [run.record for run in runs],
         "metrics": metrics,
@@ -71,8 +73,9 @@ def _stack(grid: Grid, runs: list[FinishedRun]) -> Values:
     }
 
 
-def _rank_simple(sequences: TokenSequences, rows_M: np.ndarray) -> Values:
-    statistics = {name: ranking_statistics(r) for name, r in rank_with_baselines(sequences, rows_M).items()}
+def _rank_simple(sequences: TokenSequences, rows_M: np.ndarray, ranking: RankingConfig) -> Values:
+    ranks = rank_with_baselines(sequences, rows_M, exclude_seen=ranking.exclude_seen)
+    statistics = {name: ranking_statistics(ranks_M) for name, ranks_M in ranks.items()}
     metrics = next(iter(statistics.values()))
     return {metric: {name: values[metric][None] for name, values in statistics.items()} for metric in metrics}
 
@@ -83,6 +86,7 @@ def _measure(
     neural: dict[str, np.ndarray],
     simple: dict[str, np.ndarray],
     user_ix_M: np.ndarray,
+    ranking: RankingConfig,
     bootstrap: BootstrapConfig,
 ) -> list[dict[str, Any]]:
     reference = grid.reference.name
@@ -95,16 +99,29 @@ def _measure(
         for name, values_SM in neural.items():
             columns[name, f"{metric}_difference_vs_{best}"] = values_SM - simple[best]
     estimates = estimate_means(columns, user_ix_M, bootstrap)
+    # A likelihood is a share of all tokens, whatever is ranked.
+    candidates = None if metric == "nll" else ranking.candidates
     return [
-        _record(model, name, len(user_ix_M), len(columns[model, name]), grid.config.split, estimate)
+        _record(model, name, len(user_ix_M), len(columns[model, name]), grid.config.split, candidates, estimate)
         for (model, name), estimate in estimates.items()
     ]
 
 
-def _record(model: str, metric: str, num_targets: int, num_seeds: int, split: str, estimate: Estimate) -> dict:
+def _record(
+    model: str, metric: str, num_targets: int, num_seeds: int, split: str, candidates: str | None, estimate: Estimate
+) -> dict:
     numbers = asdict(estimate)
     by_seed = {"seed_values": numbers.pop("seed_values")}
-    record = make_record(task=TASK, model=model, metric=metric, split=split, n=num_targets, seeds=num_seeds, **numbers)
+    record = make_record(
+        task=TASK,
+        model=model,
+        metric=metric,
+        split=split,
+        n=num_targets,
+        seeds=num_seeds,
+        candidates=candidates,
+        **numbers,
+    )
     return record | by_seed
 
 
@@ -124,7 +141,12 @@ def _describe(grid: Grid, name: str) -> dict[str, Any]:
 
 
 def _facts(
-    grid: Grid, runs: list[FinishedRun], sequences: TokenSequences, protocol: str, code_version: dict[str, str]
+    grid: Grid,
+    runs: list[FinishedRun],
+    sequences: TokenSequences,
+    ranking: RankingConfig,
+    protocol: str,
+    code_version: dict[str, str],
 ) -> dict[str, Any]:
     config, ranks = grid.config, runs[0].ranks
     env = "" if config.environment == "base" else f" --env={config.environment}"
@@ -142,6 +164,7 @@ def _facts(
         "num_targets": len(ranks),
         "num_users": ranks["user_ix"].n_unique(),
         "num_tokens": sequences.vocab_size,
+        "candidates": ranking.candidates,
         "reference": grid.reference.name,
         "machines": sorted({run.record["machine"] for run in runs}),
     }

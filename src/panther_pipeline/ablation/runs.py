@@ -21,6 +21,7 @@ from panther_pipeline.ablation.progress import Progress
 from panther_pipeline.ablation.statistics import mean_metrics
 from panther_pipeline.ablation.store import RunFolder, RunStore, Training, identity_of
 from panther_pipeline.ablation.validation import describe_validation
+from panther_pipeline.baselines import candidates
 from panther_pipeline.baselines import next_transaction as baselines
 from panther_pipeline.cache import states
 from panther_pipeline.errors import TrainingError
@@ -40,7 +41,7 @@ logger = logging.getLogger(__name__)
 Watch = Callable[[PlannedRun], AbstractContextManager[Report]]
 _SPLITS = {name: split for split, name in SPLIT_NAMES.items()}
 _TRAINING_CODE = [Path(module.__file__).parent for module in (panther_pipeline.model, panther_pipeline.training)]
-_RANKING_CODE = [Path(module.__file__) for module in (next_transaction, ranking, baselines, states)]
+_RANKING_CODE = [Path(module.__file__) for module in (next_transaction, ranking, baselines, candidates, states)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +71,7 @@ def run_grid(
         grid: from `plan_grid`.
         sequences: all histories.
         store: where finished runs and checkpoints are.
-        ranking: which users' targets, and how many windows at once.
+        ranking: which users' targets, among what, and how many windows at once.
         watch: gives a context for each run, finished before or not; the curves and in the end the metrics
             `<split>/<name>` are reported to what it enters.
 
@@ -169,7 +170,7 @@ class Workshop:
             {
                 "training": training_identity,
                 "split": self.split,
-                "users": self.ranking.model_dump(exclude={"batch_size"}),
+                "ranking": self.ranking.model_dump(exclude={"batch_size"}),
                 "code": self.ranking_code,
             }
         )
@@ -180,7 +181,7 @@ class Workshop:
         return ranks
 
     def _rank(self, backbone: Backbone) -> pl.DataFrame:
-        ranks_M, log_prob_M = rank_with_backbone(backbone, self.sequences, self.rows_M, self.ranking.batch_size)
+        ranks_M, log_prob_M = rank_with_backbone(backbone, self.sequences, self.rows_M, self.ranking)
         return pl.DataFrame(
             {
                 "row": self.rows_M,

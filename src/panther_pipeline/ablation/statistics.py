@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from panther_pipeline.baselines.next_transaction import MISS
+from panther_pipeline.baselines.candidates import MISS
 from panther_pipeline.metrics.bootstrap import bootstrap_means
 from panther_pipeline.metrics.config import BootstrapConfig
 from panther_pipeline.metrics.ranking import ranking_statistics

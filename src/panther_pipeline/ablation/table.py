@@ -3,6 +3,7 @@
 from typing import Any
 
 from panther_pipeline.ablation.statistics import is_better
+from panther_pipeline.metrics.config import NEW_TOKENS
 from panther_pipeline.metrics.records import find_value
 
 Results = dict[str, Any]  # of `collect_results`
@@ -32,10 +33,19 @@ def _facts(facts: Record) -> str:
         f"commit {commit}; torch {facts['version.torch']}, python {facts['version.python']}",
         f"data {facts['data_fingerprint'][:16]}, tokenizer {facts['tokenizer'][:16]}",
         f"split {facts['split']} ({facts['protocol']}): {facts['num_targets']:,} targets, {facts['num_users']:,} users",
-        f"each target is ranked among all {facts['num_tokens']:,} tokens; ties go by popularity, [UNK] is a miss",
+        _candidates(facts),
         f"seeds {', '.join(map(str, facts['seeds']))}; {'; '.join(facts['machines'])}",
     ]
     return "\n".join([f"# Ablation: {facts['ledger']}, {facts['split']}", "", *(f"- {line}" for line in lines)])
+
+
+def _candidates(facts: Record) -> str:
+    if facts["candidates"] == NEW_TOKENS:
+        return (
+            f"each target is ranked among the {NEW_TOKENS}, of {facts['num_tokens']:,}; ties go by popularity, [UNK] "
+            "and a token the user had before are misses; nll is over all tokens"
+        )
+    return f"each target is ranked among all {facts['num_tokens']:,} tokens; ties go by popularity, [UNK] is a miss"
 
 
 def _values(results: Results) -> str:

@@ -1,9 +1,9 @@
 """Four predictors of the next transaction without learned weights; a model has to beat them.
 
-All of them order the same candidates, the tokens with id >= 2: [PAD] never happens and [UNK] names no
-transaction, so to propose it can only waste a rank. A transaction whose own token is [UNK] is a miss for
-every predictor. Whatever a predictor cannot tell apart is ordered by popularity in the training window, then
-by id.
+All of them order the same candidates: the tokens with id >= 2, since [PAD] never happens and [UNK] names no
+transaction, so that to propose it can only waste a rank; or of these only the tokens the user did not have before. A
+transaction whose own token is no candidate is a miss for every predictor. Whatever a predictor cannot tell apart is
+ordered by popularity in the training window, then by id.
 
 Nothing here materialises M x V scores: the rank of the token that came is counted, not read off a sorted
 list.
@@ -15,11 +15,11 @@ from collections.abc import Callable
 
 import numpy as np
 
+from panther_pipeline.baselines.candidates import FIRST_CANDIDATE, MISS, SeenTokens
+from panther_pipeline.baselines.transitions import Transitions
 from panther_pipeline.ledger.splits import TRAIN
 from panther_pipeline.tokenizer.sequences import TokenSequences
 
-FIRST_CANDIDATE = 2  # ids 0 [PAD] and 1 [UNK] are not proposed
-MISS = int(np.iinfo(np.int32).max)  # the rank of a token no predictor can propose: beyond every k, reciprocal ~ 0
 _COUNTS_PER_CHUNK = 1 << 22  # 16 MB of int32 counts: a user with 100 000 events does not grow the memory
 
 
@@ -116,44 +116,10 @@ def _rank_by_counts(counts_ML: np.ndarray, true_M: np.ndarray, popularity_L: np.
 def rank_by_markov(sequences: TokenSequences, rows_M: np.ndarray, popularity_V: np.ndarray) -> np.ndarray:
     """Successors of the last token by how often they followed it in the training window, then by popularity.
 
-    Only pairs of consecutive events of one user, both in the training window, are counted.
     Arguments and result as in `rank_by_popularity`.
     """
-    size = np.int64(sequences.vocab_size)
-    pair_keys, counts = _count_transitions(sequences)
-    previous, following = pair_keys // size, pair_keys % size
-    by_count = np.lexsort((popularity_V[following], -counts, previous))
-    first_of_previous_V = np.searchsorted(previous, np.arange(size))
-    place = np.empty(len(pair_keys), dtype=np.int64)  # of each pair among the successors of its first token
-    place[by_count] = np.arange(len(pair_keys)) - first_of_previous_V[previous[by_count]]
-    by_popularity = np.sort(previous * (size + 1) + popularity_V[following])
-
-    true_M = sequences.token_ids_N[rows_M].astype(np.int64)
-    last_M = sequences.token_ids_N[rows_M - 1].astype(np.int64)
-    known_M = true_M >= FIRST_CANDIDATE
-    ranks_M = np.full(len(rows_M), MISS, dtype=np.int64)
-    true_m, last_m = true_M[known_M], last_M[known_M]
-    found = np.searchsorted(pair_keys, last_m * size + true_m)
-    seen_m = np.append(pair_keys, -1)[found] == last_m * size + true_m
-    num_successors_m = np.append(first_of_previous_V, len(pair_keys))[last_m + 1] - first_of_previous_V[last_m]
-    base_m = last_m * (size + 1)
-    more_popular_m = np.searchsorted(by_popularity, base_m + popularity_V[true_m]) - np.searchsorted(
-        by_popularity, base_m
-    )
-    unseen_rank_m = num_successors_m + popularity_V[true_m] - more_popular_m
-    ranks_M[known_M] = np.where(seen_m, np.append(place, 0)[found] + 1, unseen_rank_m)
-    return ranks_M
-
-
-def _count_transitions(sequences: TokenSequences) -> tuple[np.ndarray, np.ndarray]:
-    """Sorted keys `previous * V + following` of the pairs seen in training, and their counts."""
-    is_pair = (sequences.split_N[1:] == TRAIN) & (sequences.split_N[:-1] == TRAIN)
-    starts = sequences.offsets_U1[1:-1]
-    is_pair[starts[(starts > 0) & (starts < sequences.num_events)] - 1] = False  # the first event of the next user
-    previous = sequences.token_ids_N[:-1][is_pair].astype(np.int64)
-    following = sequences.token_ids_N[1:][is_pair].astype(np.int64)
-    kept = following >= FIRST_CANDIDATE
-    return np.unique(previous[kept] * sequences.vocab_size + following[kept], return_counts=True)
+    transitions = Transitions.fit(sequences, popularity_V)
+    return transitions.rank(sequences.token_ids_N[rows_M - 1], sequences.token_ids_N[rows_M])
 
 
 BASELINES: dict[str, Callable[[TokenSequences, np.ndarray, np.ndarray], np.ndarray]] = {
@@ -164,15 +130,35 @@ BASELINES: dict[str, Callable[[TokenSequences, np.ndarray, np.ndarray], np.ndarr
 }
 
 
-def rank_with_baselines(sequences: TokenSequences, rows_M: np.ndarray) -> dict[str, np.ndarray]:
+def rank_with_baselines(
+    sequences: TokenSequences, rows_M: np.ndarray, *, exclude_seen: bool = False
+) -> dict[str, np.ndarray]:
     """Rank the token of each target with every baseline.
 
     Args:
         sequences: all histories; popularity and transitions are counted on the training window.
         rows_M: int64 rows of the targets, none the first event of its user.
+        exclude_seen: tokens that the user had before the target are no candidates.
 
     Returns:
-        For each name in `BASELINES`, int64 (M,) ranks; 1 = best, MISS where the token is [UNK].
+        For each name in `BASELINES`, int64 (M,) ranks; 1 = best, MISS where the token is [UNK], or where the user had
+        it before and `exclude_seen`.
     """
     popularity_V = fit_popularity(sequences)
+    if exclude_seen:
+        return _rank_new(sequences, rows_M, popularity_V)
     return {name: rank(sequences, rows_M, popularity_V) for name, rank in BASELINES.items()}
+
+
+def _rank_new(sequences: TokenSequences, rows_M: np.ndarray, popularity_V: np.ndarray) -> dict[str, np.ndarray]:
+    """Ranks among the tokens new to the user.
+
+    The user's last token and the user's own tokens have all been seen: what is left of repeat_last and of
+    personal_frequency is their order of the others, popularity.
+    """
+    seen, transitions = SeenTokens(sequences), Transitions.fit(sequences, popularity_V)
+    popularity_M = seen.rank_new(rows_M, lambda rows_P, tokens_P: popularity_V[tokens_P])
+    markov_M = seen.rank_new(
+        rows_M, lambda rows_P, tokens_P: transitions.rank(sequences.token_ids_N[rows_P - 1], tokens_P)
+    )
+    return {name: markov_M if name == "markov" else popularity_M.copy() for name in BASELINES}

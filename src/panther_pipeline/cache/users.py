@@ -10,7 +10,7 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from panther_pipeline.baselines.next_transaction import FIRST_CANDIDATE
+from panther_pipeline.baselines.candidates import FIRST_CANDIDATE
 from panther_pipeline.cache.embed import UserEmbeddingConfig
 from panther_pipeline.cache.states import iter_state_chunks, token_vectors
 from panther_pipeline.cache.store import OnlineStore

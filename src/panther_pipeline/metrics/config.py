@@ -4,13 +4,21 @@ from pydantic import Field
 
 from panther_pipeline.config import Config
 
+ALL_TOKENS, NEW_TOKENS = "all tokens", "tokens new to the user"
+
 
 class RankingConfig(Config):
-    """Which targets are ranked and how many windows at once."""
+    """Which targets are ranked, among what, and how many windows at once."""
 
     max_users: int | None = Field(gt=0)  # users whose test events are ranked, drawn at random; null = all
     seed: int = Field(ge=0)  # of that draw
     batch_size: int = Field(gt=0)  # windows per forward pass
+    exclude_seen: bool = False  # tokens the user had before the target are no candidates; if they come, a miss
+
+    @property
+    def candidates(self) -> str:
+        """Among what the token that came is ranked, as records say it."""
+        return NEW_TOKENS if self.exclude_seen else ALL_TOKENS
 
 
 class BootstrapConfig(Config):

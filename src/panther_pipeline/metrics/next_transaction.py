@@ -12,7 +12,8 @@ import numpy as np
 import polars as pl
 from tqdm import tqdm
 
-from panther_pipeline.baselines.next_transaction import MISS, fit_popularity, rank_with_baselines
+from panther_pipeline.baselines.candidates import MISS, SeenTokens
+from panther_pipeline.baselines.next_transaction import fit_popularity, rank_with_baselines
 from panther_pipeline.cache.states import iter_state_chunks
 from panther_pipeline.errors import ConfigurationError
 from panther_pipeline.ledger.splits import SPLIT_NAMES, TEST, TRAIN
@@ -72,48 +73,51 @@ def rank_next_transactions(backbone: Backbone, sequences: TokenSequences, config
     Args:
         backbone: in evaluation mode.
         sequences: all histories.
-        config: which targets.
+        config: which targets, and among what they are ranked.
 
     Returns:
         One row per model and target: row (int64, into `sequences`), user_ix (int32), model, rank (int32; null
-        where the token is [UNK], which counts as a miss), log_prob (float32 nats; the backbone's alone), cold
-        (bool).
+        where it is a miss: the token is [UNK], or was seen before and `exclude_seen`), log_prob (float32 nats; the
+        backbone's alone), cold (bool), candidates (among what was ranked; the same in every row).
     """
     rows_M = select_targets(sequences, config)
-    ranks = rank_with_baselines(sequences, rows_M)
+    ranks = rank_with_baselines(sequences, rows_M, exclude_seen=config.exclude_seen)
     log_prob_M = np.full(len(rows_M), np.nan, dtype=np.float32)
     if backbone.tuple_head is None:
-        ranks[MODEL], log_prob_M = rank_with_backbone(backbone, sequences, rows_M, config.batch_size)
+        ranks[MODEL], log_prob_M = rank_with_backbone(backbone, sequences, rows_M, config)
     user_ix_M = sequences.user_ix_N()[rows_M]
     shared = {
         "row": rows_M,
         "user_ix": user_ix_M.astype(np.int32),
         "cold": is_cold_user(sequences)[user_ix_M],
     }
-    return pl.concat([_rank_table(model, shared, ranks_M, log_prob_M) for model, ranks_M in ranks.items()])
+    tables = [_rank_table(model, shared, ranks_M, log_prob_M) for model, ranks_M in ranks.items()]
+    return pl.concat(tables).with_columns(candidates=pl.lit(config.candidates))
 
 
 def rank_with_backbone(
-    backbone: Backbone, sequences: TokenSequences, rows_M: np.ndarray, batch_size: int
+    backbone: Backbone, sequences: TokenSequences, rows_M: np.ndarray, config: RankingConfig
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rank the token of each target among all, each forecast from the events before it.
+    """Rank the token of each target among the candidates, each forecast from the events before it.
 
     Args:
         backbone: structured, in evaluation mode, on the device to use.
         sequences: all histories.
         rows_M: from `select_targets`.
-        batch_size: windows per forward pass.
+        config: among what they are ranked, and how many windows at once.
 
     Returns:
-        int64 (M,) ranks, MISS where the token is [UNK], and float32 (M,) log-probabilities in nats.
+        int64 (M,) ranks, MISS where the token is no candidate, and float32 (M,) log-probabilities among all tokens in
+        nats.
     """
-    states = iter_state_chunks(backbone, sequences, rows_M - 1, batch_size)
+    states = iter_state_chunks(backbone, sequences, rows_M - 1, config.batch_size)
     with tqdm(total=len(rows_M), desc="rank", unit="event", unit_scale=True) as bar:
         ranked, ranks_M, log_prob_M = rank_targets(
             _counted(states, bar),
             backbone.next_token_logits,
             sequences.token_ids_N,
             fit_popularity(sequences),
+            SeenTokens(sequences) if config.exclude_seen else None,
         )
     assert np.array_equal(ranked, rows_M), "states came for other rows than asked for"
     return ranks_M, log_prob_M
@@ -176,7 +180,17 @@ def _measure_split(split: str, ranks: pl.DataFrame, config: BootstrapConfig) -> 
         seed=config.seed,
     )
     return [
-        make_record(task=TASK, model=model, metric=metric, split=split, value=value, low=low, high=high, n=len(wide))
+        make_record(
+            task=TASK,
+            model=model,
+            metric=metric,
+            split=split,
+            value=value,
+            low=low,
+            high=high,
+            n=len(wide),
+            candidates=ranks["candidates"][0],
+        )
         for (model, metric), value, low, high in zip(columns, *(_none_for_nan(m) for m in means), strict=True)
     ]
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from panther_pipeline.baselines.next_transaction import FIRST_CANDIDATE, MISS
+from panther_pipeline.baselines.candidates import FIRST_CANDIDATE, MISS
 from panther_pipeline.ledger.simulator import SimulationTruth, best_next_tokens
 from panther_pipeline.metrics.bootstrap import percentile_interval, resample_means
-from panther_pipeline.metrics.config import BootstrapConfig
+from panther_pipeline.metrics.config import ALL_TOKENS, BootstrapConfig
 from panther_pipeline.metrics.next_transaction import MODEL, TASK
 from panther_pipeline.metrics.ranking import hit_at
 from panther_pipeline.metrics.records import make_record
@@ -46,13 +46,17 @@ def measure_oracle(
 
     Returns:
         Records hr@1 of model "oracle" and share_of_oracle of "panther" (if it ranks tokens), per split; none without
-        an oracle, or when the tokens are made of things the simulator gives no distribution for (the log says which).
+        an oracle, when the tokens are made of things the simulator gives no distribution for, or when the targets were
+        ranked among other candidates than all tokens (the log says which).
     """
     if oracle.is_empty() or not isinstance(truth, SimulationTruth):
         return []
     foreign = [f.name for f in tokenizer.fields if f.source != "amount" and f.column not in _KNOWN_CATEGORIES]
     if foreign:
         logger.warning("No oracle: the tokens contain %s, for which the simulator gives no distribution.", foreign)
+        return []
+    if ranks["candidates"][0] != ALL_TOKENS:
+        logger.warning("No oracle: it is of all tokens, and the targets were ranked among %s.", ranks["candidates"][0])
         return []
     # A factored backbone ranks no tokens; the targets of every model are the same.
     model = MODEL if MODEL in ranks["model"] else ranks["model"][0]
@@ -94,7 +98,7 @@ def _measure_split(split: str, targets: pl.DataFrame, config: BootstrapConfig) -
     )
     best_R, model_R = means_R2.T
     low, high = zip(percentile_interval(best_R), percentile_interval(model_R / best_R), strict=True)
-    shared = {"task": TASK, "split": split, "n": len(targets)}
+    shared = {"task": TASK, "split": split, "n": len(targets), "candidates": ALL_TOKENS}
     best = make_record(**shared, model="oracle", metric="hr@1", value=mean[0], low=low[0], high=high[0])
     if targets["model"][0] != MODEL:
         return [best]

@@ -3,7 +3,7 @@
 The rank is counted over all candidates, never over a sample of negatives, whose metrics order models
 differently (Krichene and Rendle, KDD 2020).
 
-Shape letters: M targets, V vocabulary, D width.
+Shape letters: M targets, V vocabulary, D width, P pairs of a target and a token its user had before.
 """
 
 from collections.abc import Callable, Iterable
@@ -12,19 +12,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from panther_pipeline.baselines.next_transaction import FIRST_CANDIDATE, MISS
+from panther_pipeline.baselines.candidates import FIRST_CANDIDATE, MISS, SeenTokens
 from panther_pipeline.errors import TrainingError
 
 _SCORES_PER_STEP = 1 << 25  # 128 MB of float32: with 60 000 tokens a batch of windows would need gigabytes
 
 
-def rank_tokens(scores_MV: Tensor, token_ids_M: Tensor, popularity_V: Tensor) -> Tensor:
+def rank_tokens(
+    scores_MV: Tensor, token_ids_M: Tensor, popularity_V: Tensor, seen: tuple[Tensor, Tensor] | None = None
+) -> Tensor:
     """Place of the token that came among the candidates, by descending score, ties by popularity.
 
     Args:
         scores_MV: float, finite; columns 0 [PAD] and 1 [UNK] are not candidates.
         token_ids_M: int64 the tokens that came.
         popularity_V: int64 from `fit_popularity`, all different among the candidates.
+        seen: int64 (P,) targets and int64 (P,) tokens that are no candidates there, from `SeenTokens.pairs`; None = all
+            tokens are candidates.
 
     Returns:
         int64 (M,); 1 = best, MISS where the token that came is no candidate.
@@ -44,8 +48,13 @@ def rank_tokens(scores_MV: Tensor, token_ids_M: Tensor, popularity_V: Tensor) ->
     own_M1 = scores_MV.gather(1, token_ids_M[:, None])
     candidates = scores_MV[:, FIRST_CANDIDATE:]
     more_popular = popularity_V[FIRST_CANDIDATE:] < popularity_V[token_ids_M][:, None]
-    ahead_M = ((candidates > own_M1) | ((candidates == own_M1) & more_popular)).sum(dim=1)
-    return torch.where(token_ids_M < FIRST_CANDIDATE, MISS, ahead_M + 1)
+    is_ahead = (candidates > own_M1) | ((candidates == own_M1) & more_popular)
+    is_candidate_M = token_ids_M >= FIRST_CANDIDATE
+    if seen is not None:
+        targets_P, tokens_P = seen
+        is_ahead[targets_P, tokens_P - FIRST_CANDIDATE] = False
+        is_candidate_M[targets_P[tokens_P == token_ids_M[targets_P]]] = False
+    return torch.where(is_candidate_M, is_ahead.sum(dim=1) + 1, MISS)
 
 
 def rank_targets(
@@ -53,6 +62,7 @@ def rank_targets(
     next_token_logits: Callable[[Tensor], Tensor],
     token_ids_N: np.ndarray,
     popularity_V: np.ndarray,
+    seen: SeenTokens | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rank the token that followed each state.
 
@@ -61,10 +71,11 @@ def rank_targets(
         next_token_logits: states (m, D) → scores (m, V).
         token_ids_N: the token of every event.
         popularity_V: int64 from `fit_popularity`, for ties.
+        seen: tokens that are no candidates for a target; None = all tokens are.
 
     Returns:
         rows_M of the targets (int64, ascending), their ranks_M (int64) and log_prob_M (float32, log p of the
-        token that came under the softmax over all V tokens, nats).
+        token that came under the softmax over all V tokens, nats, whatever the candidates).
     """
     popularity = torch.from_numpy(popularity_V)
     parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
@@ -74,9 +85,10 @@ def rank_targets(
         for start in range(0, len(rows_m), step):
             targets = rows_m[start : start + step] + 1
             tokens = torch.from_numpy(np.asarray(token_ids_N[targets], dtype=np.int64)).to(h_mD.device)
+            excluded = None if seen is None else tuple(torch.from_numpy(x).to(h_mD.device) for x in seen.pairs(targets))
             with torch.inference_mode():
                 scores = next_token_logits(h_mD[start : start + step]).float()
-                ranks = rank_tokens(scores, tokens, popularity)
+                ranks = rank_tokens(scores, tokens, popularity, excluded)
                 log_prob = torch.log_softmax(scores, dim=-1).gather(1, tokens[:, None])[:, 0]
             parts.append((targets, ranks.cpu().numpy(), log_prob.cpu().numpy()))
     if not parts:

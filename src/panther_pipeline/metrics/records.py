@@ -5,7 +5,7 @@ from typing import Any
 
 from panther_pipeline.errors import PantherError
 
-FIELDS = ("task", "model", "metric", "split", "value", "low", "high", "n", "seeds")
+FIELDS = ("task", "model", "metric", "split", "value", "low", "high", "n", "seeds", "candidates")
 
 
 def make_record(
@@ -19,6 +19,7 @@ def make_record(
     high: float | None,
     n: int,
     seeds: int = 1,
+    candidates: str | None = None,
 ) -> dict[str, Any]:
     """One measured number with its 95 % interval.
 
@@ -32,6 +33,8 @@ def make_record(
         high: upper end of the interval.
         n: how many events the number is over.
         seeds: over how many training seeds it was averaged.
+        candidates: among what something was ranked; numbers of different candidates are not comparable. None where
+            nothing was.
 
     Raises:
         PantherError: a number that is not finite; the message names the record.
@@ -52,6 +55,7 @@ def make_record(
         **rounded,
         "n": int(n),
         "seeds": int(seeds),
+        "candidates": candidates,
     }
 
 

@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from panther_pipeline.baselines.next_transaction import FIRST_CANDIDATE, rank_with_baselines
+from panther_pipeline.baselines.candidates import FIRST_CANDIDATE
+from panther_pipeline.baselines.next_transaction import rank_with_baselines
 from panther_pipeline.cache.states import iter_state_chunks
 from panther_pipeline.errors import ArtifactError
 from panther_pipeline.ledger.splits import TRAIN
@@ -35,6 +36,7 @@ from panther_pipeline.tokenizer.tokenizer import Tokenizer
 from panther_pipeline.tokenizer.vocabulary import Vocabulary, code_strides
 
 MODELS = {"structured": "panther_structured", "factored": "panther_factored"}
+CANDIDATES = "all combinations"
 _PLACES = 10  # the tuple that came is looked for among the so many likeliest
 _SCORES_PER_STEP = 1 << 24  # 64 MB of float32
 
@@ -51,7 +53,8 @@ def score_next_tuples(
         backbone: in evaluation mode, of either kind.
         sequences: all histories.
         tokenizer: which tuples fall to which token.
-        config: which targets, as in `rank_next_transactions`.
+        config: which targets, as in `rank_next_transactions`. A combination is always placed among all:
+            `exclude_seen` speaks of tokens.
 
     Returns:
         One row per model and target: row (int64), user_ix (int32), model, bits (float64, -log2 p; null for the
@@ -219,6 +222,7 @@ def _measure_split(split: str, scores: pl.DataFrame, config: BootstrapConfig) ->
             low=None if np.isnan(low) else low,
             high=None if np.isnan(high) else high,
             n=len(user_ix_M),
+            candidates=CANDIDATES,
         )
         for (model, metric), value, low, high in zip(columns, mean_S, low_S, high_S, strict=True)
     ]

@@ -67,9 +67,10 @@ def ranking_table(metrics: list[Record], split: str) -> str:
         return ""
     models = _ordered({r["model"] for r in records} - {"panther", "oracle"}, RANKING_MODELS)
     models += [model for model in ("panther", "oracle") if find_value(records, model=model)]
-    num_targets = records[0]["n"]
+    num_targets, candidates = records[0]["n"], records[0]["candidates"]
     caption = (
-        f"{num_targets:,} transactions; below each number its 95 % interval over users; the highest model in colour."
+        f"{num_targets:,} transactions, each ranked among {candidates}; below each number its 95 % interval over "
+        "users; the highest model in colour."
     )
     return metric_table(records, models, RANKING_METRICS, caption)
 

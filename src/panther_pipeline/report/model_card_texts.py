@@ -28,7 +28,8 @@ PROTOCOL = [
     (
         "Full ranking: the token that came is ranked among all tokens but [PAD] and [UNK], not among a "
         "sample. A transaction whose own token is [UNK] counts as a miss for every model. Ties go to the "
-        "token more popular in training."
+        "token more popular in training. Where a table says 'tokens new to the user', those the user had before "
+        "are no candidates, and a miss when they come."
     ),
     (
         "hr@k: share of transactions whose token is among the first k. ndcg@10: 1 / log2(1 + rank) within the"

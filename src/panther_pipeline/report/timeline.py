@@ -13,7 +13,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from panther_pipeline.baselines.next_transaction import FIRST_CANDIDATE, MISS, fit_popularity
+from panther_pipeline.baselines.candidates import FIRST_CANDIDATE, MISS
+from panther_pipeline.baselines.next_transaction import fit_popularity
 from panther_pipeline.cache.states import iter_state_chunks
 from panther_pipeline.config import Config
 from panther_pipeline.errors import ConfigurationError

@@ -49,13 +49,14 @@ def measure_ablation(
     ablation_grid: Grid,
     ablation_finished_runs: list[FinishedRun],
     token_sequences: TokenSequences,
+    ranking: RankingConfig,
     bootstrap: BootstrapConfig,
     protocol: str,
     code_version: dict[str, str],
 ) -> dict[str, Any]:
     """Metrics with intervals, and the paired differences to the reference and to the best simple model."""
     return results.collect_results(
-        ablation_grid, ablation_finished_runs, token_sequences, bootstrap, protocol, code_version
+        ablation_grid, ablation_finished_runs, token_sequences, ranking, bootstrap, protocol, code_version
     )
 
 

@@ -42,6 +42,7 @@ def create_pipeline(**kwargs) -> Pipeline:
                     "ablation_grid",
                     "ablation_finished_runs",
                     "token_sequences",
+                    "params:evaluation.ranking",
                     "params:evaluation.bootstrap",
                     "params:ledger.splits.protocol",
                     "code_version",
