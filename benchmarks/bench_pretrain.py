@@ -44,7 +44,7 @@ from panther_pipeline.settings import CONFIG_LOADER_ARGS, CONFIG_LOADER_CLASS
 from panther_pipeline.tokenizer.sequences import TokenSequences
 from panther_pipeline.training.batches import IGNORE, BatchOrder, TrainingBatch
 from panther_pipeline.training.config import LossConfig, TrainingConfig
-from panther_pipeline.training.loop import choose_device, uses_bfloat16
+from panther_pipeline.training.device import choose_device, uses_bfloat16
 from panther_pipeline.training.objective import Objective
 from panther_pipeline.training.pretraining import untrained_backbone
 from pretraining_data import random_sequences, simulated_sequences
