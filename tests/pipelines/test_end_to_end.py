@@ -28,7 +28,8 @@ def test_every_row_is_accepted_or_quarantined(finished_project):
 
 
 def test_metrics_hold_every_row_of_the_comparison(metrics):
-    assert set(metrics.columns) == {"task", "model", "metric", "split", "value", "low", "high", "n", "seeds"}
+    fields = {"task", "model", "metric", "split", "value", "low", "high", "n", "seeds", "candidates"}
+    assert set(metrics.columns) == fields
     fraud = set(metrics.filter(task="fraud")["model"])
     forecast = set(metrics.filter(task="next_transaction")["model"])
     assert {"trees_features", "trees_embeddings", "trees_both", "panther_head"} <= fraud
