@@ -116,6 +116,15 @@ class Backbone(nn.Module):
         Raises:
             ConfigurationError: a factored backbone, which has none.
         """
+        return linear(*self.next_token_factors(h, token_ids_S))
+
+    def next_token_factors(
+        self, h: Tensor, token_ids_S: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """What `next_token_logits` is `linear` of: (..., D), (V, D) and, for the score "dot", (V,).
+
+        Args and errors: see `next_token_logits`.
+        """
         if self.embedding.token is None:
             raise ConfigurationError(
                 "a factored backbone scores combinations of attributes, not tokens: use its tuple_head, or train with "
@@ -126,8 +135,8 @@ class Backbone(nn.Module):
             vectors_VD, bias_V = self.embedding.token(token_ids_S), None if bias_V is None else bias_V[token_ids_S]
         if self.config.score == "cosine":
             # The states are divided, not the scores: there are V / D times as many of those.
-            return linear(normalize(h, dim=-1) / self.config.score_temperature, normalize(vectors_VD, dim=-1))
-        return linear(h, vectors_VD, bias_V)
+            h, vectors_VD = normalize(h, dim=-1) / self.config.score_temperature, normalize(vectors_VD, dim=-1)
+        return h, vectors_VD, bias_V
 
     def profile_vector(self, profile_ids_BP: Tensor) -> Tensor | None:
         """p_u, (B, D), or None when this backbone reads no profile."""

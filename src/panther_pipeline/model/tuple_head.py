@@ -10,6 +10,7 @@ W prefixes (combinations of the first attributes) kept by the search.
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 _PREFIXES = 32  # kept at first
 _NUMBERS_PER_STEP = 1 << 24  # 64 MiB of float32 at once in the search
@@ -46,7 +47,12 @@ class TupleHead(nn.Module):
 
     def logits(self, attribute: int, context: Tensor) -> Tensor:
         """Scores (..., S) of ids 1, 2, ... of one attribute, from contexts (..., D)."""
-        return self.output[attribute](self.hidden[attribute](context))
+        return linear(*self.factors(attribute, context))
+
+    def factors(self, attribute: int, context: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What `logits` is `linear` of: (..., 2D), (S, 2D) and (S,)."""
+        output = self.output[attribute]
+        return self.hidden[attribute](context), output.weight, output.bias
 
     def contexts(self, h_ND: Tensor, attribute_ids_NF: Tensor) -> list[Tensor]:
         """For each attribute what it is predicted from, (N, D): the state and the attributes before it."""

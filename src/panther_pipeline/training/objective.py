@@ -82,7 +82,7 @@ class Objective(nn.Module):
         if self.predicts_tuples:
             return "next_tuple_loss", next_tuple_loss(h_ND, attributes_NF, model.tuple_head)
         if config.softmax == "full":
-            return "next_token_loss", next_token_loss(h_ND, targets_N, model.next_token_logits, model.vocab_size)
+            return "next_token_loss", next_token_loss(h_ND, targets_N, model)
         candidates = draw_candidates(
             targets_N, self.frequency_V, config.num_uniform_negatives, config.in_batch_negatives
         )

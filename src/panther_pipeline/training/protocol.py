@@ -10,7 +10,7 @@ from panther_pipeline.model.batch import EventBatch
 class NextTokenModel(Protocol):
     """A `torch.nn.Module` that maps histories to states and states to scores of the next token.
 
-    With a `tuple_head: TupleHead` it predicts attributes, not tokens, and `next_token_logits` is not called.
+    With a `tuple_head: TupleHead` it predicts attributes, not tokens, and its scores of tokens are not called.
     With a method `profile_vector(profile_ids_BP) -> Tensor | None` it is also trained contrastively.
     Auxiliary losses ask for the width of its states, `config.dim`.
     """
@@ -22,6 +22,10 @@ class NextTokenModel(Protocol):
     def max_events(self) -> int: ...
 
     def __call__(self, batch: EventBatch) -> Tensor: ...
+
+    def next_token_factors(
+        self, h: Tensor, token_ids_S: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor | None]: ...
 
     def next_token_logits(self, h: Tensor, token_ids_S: Tensor | None = None) -> Tensor: ...
 
