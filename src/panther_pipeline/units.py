@@ -3,7 +3,8 @@
 import numpy as np
 import polars as pl
 
-HOUR_US = 3_600_000_000
+SECOND_US = 1_000_000
+HOUR_US = 3_600 * SECOND_US
 DAY_US = 24 * HOUR_US
 BEFORE_ALL_US = -(2**62)  # stands for a missing instant; far enough from the int64 limit to subtract windows
 

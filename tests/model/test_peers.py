@@ -53,9 +53,9 @@ def test_hstu_block_equals_its_formula(time_encoding):
 def test_log_gap_buckets_never_look_at_the_next_event():
     config = ModelConfig(mixer="hstu")
     near, far = make_clock(config, 0, 10, 100, 7), make_clock(config, 0, 10, 100, 7_000_000)
-    assert torch.equal(near.log_gap_buckets(64)[:, :3, :3], far.log_gap_buckets(64)[:, :3, :3])
-    assert near.log_gap_buckets(64)[0, 2].tolist()[:3] == [15, 15, 0]  # ln(110) / 0.301, ln(100) / 0.301
-    assert make_clock(config, 0, 10**10).log_gap_buckets(64).max() == 63
+    assert torch.equal(near.gap_buckets_BTT[:, :3, :3], far.gap_buckets_BTT[:, :3, :3])
+    assert near.gap_buckets_BTT[0, 2].tolist()[:3] == [15, 15, 0]  # ln(110) / 0.301, ln(100) / 0.301
+    assert make_clock(config, 0, 10**10).gap_buckets_BTT.max() == 63
 
 
 @torch.no_grad()

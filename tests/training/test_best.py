@@ -1,8 +1,13 @@
 """Which weights a training ends with, and when it ends early."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 
+from panther_pipeline.errors import TrainingError
+from panther_pipeline.ledger.splits import TRAIN
 from panther_pipeline.training import loop
 from panther_pipeline.training.batches import validation_windows
 from panther_pipeline.training.checkpoint import CheckpointFolder
@@ -48,6 +53,14 @@ def test_patience_stops_early(metric, random_sequences, model_config, loss_confi
     best = min(looks) if metric == "nll" else max(looks)
     assert curves["step"].max() < 200
     assert len(looks) == looks.index(best) + 3
+
+
+def test_patience_without_validation_events_is_refused(random_sequences, model_config, loss_config, make_config):
+    sequences = random_sequences()
+    only_training = replace(sequences, split_N=np.full_like(sequences.split_N, TRAIN))
+    pretrain(only_training, model_config, loss_config, make_config())
+    with pytest.raises(TrainingError, match=r"patience: 2.*no validation event"):
+        pretrain(only_training, model_config, loss_config, make_config(patience=2))
 
 
 def test_patience_begins_with_the_fall_of_the_rate(random_sequences, model_config, loss_config, make_config):

@@ -39,6 +39,21 @@ def test_identity_changes_with_everything_that_matters(random_sequences, model_c
     assert len({base.trunk, *(other.trunk for other in others)}) == 7
 
 
+def test_identity_is_that_of_the_device_found_not_of_how_it_was_asked_for(
+    random_sequences, model_config, loss_config, make_config
+):
+    sequences, cpu = random_sequences(), torch.device("cpu")
+    objective = Objective(untrained_backbone(sequences, model_config, seed=0), loss_config, sequences)
+    asked = [
+        {"device": "auto", "precision": "auto", "num_threads": None},
+        {"device": "cpu", "precision": "float32", "num_threads": 2},
+    ]
+    same = [run_identity(objective, sequences, make_config(**changes), cpu, 2) for changes in asked]
+    assert same[0] == same[1]
+    other = run_identity(objective, sequences, make_config(precision="bfloat16"), cpu, 2)
+    assert other.trunk != same[0].trunk
+
+
 def test_data_digest_covers_attributes(random_sequences, model_config, loss_config, make_config):
     sequences = random_sequences()
     objective = Objective(untrained_backbone(sequences, model_config, seed=0), loss_config, sequences)

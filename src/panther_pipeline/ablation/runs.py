@@ -137,7 +137,7 @@ class Workshop:
             {
                 "model": blocks.model.model_dump(),
                 "loss": blocks.loss.model_dump(),
-                "training": run.training.model_dump(exclude={"num_threads", "save_every"}),
+                "training": run.training.model_dump(exclude={"num_threads", "save_every", "device", "precision"}),
                 "data": self.data,
                 "code": self.training_code,
                 "device": device.type,

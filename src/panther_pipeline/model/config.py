@@ -44,14 +44,20 @@ class ModelConfig(Config):
         """Whether queries and keys are turned by angles."""
         return self.mixer in ("both", "attention") and "rotary" in (self.position, self.time_encoding)
 
+    @property
+    def _channels_turned(self) -> int:
+        # Channels are turned in pairs; where order and time both turn, each takes half of the pairs.
+        return 4 if self.position == self.time_encoding == "rotary" else 2
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         problems = []
         if self.dim % self.num_heads:
             problems.append(f"dim must be a multiple of num_heads; got {self.dim} and {self.num_heads}")
-        elif self.turns_attention and (self.dim // self.num_heads) % 4:
-            # Rotary turns pairs of channels, half of the pairs by order and half by time.
-            problems.append(f"dim / num_heads must be a multiple of 4; got {self.dim // self.num_heads}")
+        elif self.turns_attention and (self.dim // self.num_heads) % self._channels_turned:
+            problems.append(
+                f"dim / num_heads must be a multiple of {self._channels_turned}; got {self.dim // self.num_heads}"
+            )
         if min(self.dilations) < 1:
             problems.append(f"every dilation must be at least 1; got {self.dilations}")
         if problems:

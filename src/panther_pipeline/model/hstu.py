@@ -8,11 +8,9 @@ from torch import Tensor, nn
 from torch.nn.functional import layer_norm, silu
 
 from panther_pipeline.model.attention import join_heads, split_heads
-from panther_pipeline.model.clock import Clock
+from panther_pipeline.model.clock import NUM_GAP_BUCKETS, Clock
 from panther_pipeline.model.config import ModelConfig
 from panther_pipeline.model.dropout import Dropout
-
-_NUM_BUCKETS = 64  # e^(0.301 · 63) s is five years
 
 
 class HstuBlock(nn.Module):
@@ -33,7 +31,7 @@ class HstuBlock(nn.Module):
         self.gate_value_query_key = nn.Linear(dim, 4 * dim, bias=False)
         # One place more than events: the profile may stand before the first one.
         self.order_bias = nn.Parameter(torch.randn(config.max_events + 1) * 0.02)
-        self.time_bias = nn.Parameter(torch.randn(_NUM_BUCKETS) * 0.02) if config.time_encoding == "rotary" else None
+        self.time_bias = nn.Parameter(torch.randn(NUM_GAP_BUCKETS) * 0.02) if config.time_encoding == "rotary" else None
         self.output = nn.Linear(dim, dim)
         self.dropout = Dropout(config.dropout)
 
@@ -53,5 +51,5 @@ class HstuBlock(nn.Module):
         order_T = torch.arange(clock.time_us_BT.shape[1], device=self.order_bias.device)
         bias = self.order_bias[(order_T[:, None] - order_T).clamp(min=0)][None]
         if self.time_bias is not None:
-            bias = bias + self.time_bias[clock.log_gap_buckets(_NUM_BUCKETS)]
+            bias = bias + self.time_bias[clock.gap_buckets_BTT]
         return bias

@@ -11,11 +11,14 @@ from torch import nn
 
 from panther_pipeline.tokenizer.sequences import TokenSequences
 from panther_pipeline.training.config import TrainingConfig
+from panther_pipeline.training.device import uses_bfloat16
 from panther_pipeline.training.objective import Objective
 
 # What the weights depend on beside the data: how batches, losses and steps are made, and the layers.
 _CODE_FOLDERS = (Path(__file__).parent, Path(__file__).parents[1] / "model")
-_NO_STATE_DEPENDS_ON = {"keep", "save_every"}  # a snapshot holds the best weights and the last
+# A snapshot holds the best weights and the last. What device, precision and threads come to is digested instead: "auto"
+# and the device that it finds are the same run.
+_NO_STATE_DEPENDS_ON = {"keep", "save_every", "device", "precision", "num_threads"}
 _THE_FALL_DEPENDS_ON = {"max_steps", "decay_share", "lr_floor"}
 
 
@@ -39,7 +42,11 @@ def run_identity(
     device: torch.device,
     num_threads: int,
 ) -> RunIdentity:
-    """Digest configuration, data, code, first weights, kind of device, threads and torch's version."""
+    """Digest configuration, data, code, first weights, kind of device, precision, threads and torch's version.
+
+    Args:
+        num_threads: those that are used, whatever the configuration leaves to torch.
+    """
     digest = hashlib.sha256()
     # str(objective) names the layers; what is no layer (how they are merged, say) stands in the model's config.
     facts = [
@@ -47,6 +54,7 @@ def run_identity(
         repr(getattr(objective.model, "config", None)),
         objective.config.model_dump(),
         device.type,
+        uses_bfloat16(config, device),
         num_threads,
         torch.__version__,
         sequences.tokenizer_digest,

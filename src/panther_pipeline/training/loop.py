@@ -57,7 +57,8 @@ def train(
         The curves: step, metric, value; a function of the inputs alone, so without speeds.
 
     Raises:
-        TrainingError: nothing to train on; a loss, gradient or metric that is not finite; memory exhausted.
+        TrainingError: nothing to train on; patience without validation events; a loss, gradient or metric that is not
+            finite; memory exhausted.
     """
     if world.size != config.num_processes:
         raise TrainingError(f"num_processes: {config.num_processes} is for `pretrain`; `train` is one of {world.size}.")
@@ -65,6 +66,12 @@ def train(
     with pinned(config.seed, config.num_threads, device) as num_threads:
         order = BatchOrder(sequences, model.max_events, config.batch_size, config.seed)
         windows = validation_windows(sequences, model.max_events, config.eval_windows, config.seed)
+        if config.patience is not None and not len(windows):
+            raise TrainingError(
+                f"patience: {config.patience} waits for a better look at validation, and the ledger has no validation "
+                "event to look at: training would never stop early. Set patience: null, or dates in ledger.splits that "
+                "leave some events to valid."
+            )
         objective = Objective(model, loss_config, sequences).to(device)
         run = TrainingRun(objective, make_optimizer(objective, config, device), device, world)
         identity = run_identity(objective, sequences, config, device, num_threads)

@@ -66,7 +66,10 @@ def pretrain_here(
 def untrained_backbone(
     sequences: TokenSequences, config: ModelConfig, seed: int, tokenizer_kind: TokenizerKind = "structured"
 ) -> Backbone:
-    """A backbone with the sizes of these sequences, which predicts the frequencies of their tokens or attributes."""
+    """A backbone with the sizes of these sequences.
+
+    It predicts the frequencies of their tokens or attributes, where the scores have a bias to do so: not with cosines.
+    """
     backbone = Backbone(
         config,
         vocab_size=sequences.vocab_size,
