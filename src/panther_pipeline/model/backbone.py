@@ -118,9 +118,7 @@ class Backbone(nn.Module):
         """
         return linear(*self.next_token_factors(h, token_ids_S))
 
-    def next_token_factors(
-        self, h: Tensor, token_ids_S: Tensor | None = None
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
+    def next_token_factors(self, h: Tensor, token_ids_S: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor | None]:
         """What `next_token_logits` is `linear` of: (..., D), (V, D) and, for the score "dot", (V,).
 
         Args and errors: see `next_token_logits`.

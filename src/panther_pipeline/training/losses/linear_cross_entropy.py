@@ -1,9 +1,9 @@
 """Cross-entropy of scores that are products, without keeping the scores, forth and back in one pass.
 
-The gradient of -log softmax with respect to the scores is p - 1[target]: it is at hand as soon as p is. So each chunk of
-rows is scored, turned into its gradient in place and multiplied back before the next one is scored. A chunk's scores
-fit a processor's cache, are written once, and take three products in all, where plain autograd keeps N · V numbers and
-recomputation takes a fourth.
+The gradient of -log softmax with respect to the scores is p - 1[target]: it is at hand as soon as p is. So each chunk
+of rows is scored, turned into its gradient in place and multiplied back before the next one is scored. A chunk's scores
+fit a processor's cache and take three products in all, where plain autograd keeps N · V numbers and recomputation takes
+a fourth product.
 
 Source: the fusion of the last layer with the loss, Hsu et al., Liger Kernel (arXiv 2410.10989 §3.2), and
 Wijmans et al., Cut Your Losses (arXiv 2411.09009).
@@ -67,8 +67,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         of_h_ND, of_weight_VD, of_bias_V = ctx.saved_tensors
+        dtype = of_h_ND.dtype
         of_bias_V = None if of_bias_V is None else gradient * of_bias_V
-        return (gradient * of_h_ND).to(of_h_ND.dtype), (gradient * of_weight_VD).to(of_h_ND.dtype), of_bias_V, None, None
+        return (gradient * of_h_ND).to(dtype), (gradient * of_weight_VD).to(dtype), of_bias_V, None, None
 
 
 def _loss_and_gradients(
