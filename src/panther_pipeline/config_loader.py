@@ -1,9 +1,11 @@
 """How the environments of `conf/` are read: one is one ledger, called what its folder is called.
 
-Kedro's own loader, with two rules more. A new ledger is then two files, `catalog.yml` and `parameters_ledger.yml`.
+Kedro's own loader, with three rules more. A new ledger is then two files, `catalog.yml` and `parameters_ledger.yml`.
 
 * `ledger_name`, under which everything a run writes is kept, is the environment's name unless its `globals.yml` states
   another: the resolver `${environment:<name for base and local>}`.
+* What `--params` said is known as a whole: the resolver `${stated_params:}`, `{"a.b": value}`. Results name the command
+  that they come from.
 * A ledger inherits nothing from another one: where an environment says which column is what, the `ledger` block of
   `base` is dropped as a whole before the two are merged. An environment that only overrides single keys of it (such as
   `test`) is merged key by key, as every other block is.
@@ -20,11 +22,12 @@ _STATES_A_LEDGER = "ledger.schema.user_id"  # no ledger is without users, and no
 
 
 class LedgerConfigLoader(OmegaConfigLoader):
-    """Kedro's loader, with the name of the environment as a resolver and ledgers that inherit nothing."""
+    """Kedro's loader, with the environment and what was stated as resolvers, and ledgers that inherit nothing."""
 
     def __getitem__(self, key: str) -> dict[str, Any]:
         # Resolvers are shared by the whole process: another loader may have registered its own since.
         OmegaConf.register_new_resolver("environment", self._environment_name, replace=True)
+        OmegaConf.register_new_resolver("stated_params", lambda: _flat(self.runtime_params or {}), replace=True)
         self._register_globals_resolver()
         return super().__getitem__(key)
 
@@ -39,6 +42,14 @@ class LedgerConfigLoader(OmegaConfigLoader):
         """The environment of this run; `otherwise` for base and local, which are no ledgers of their own."""
         env = self.env or self.default_run_env
         return otherwise if env in ("", self.base_env, self.default_run_env) else env
+
+
+def _flat(params: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """`{"a": {"b": 1}}` as `{"a.b": 1}`."""
+    flat: dict[str, Any] = {}
+    for key, value in params.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
 
 
 def _states_a_ledger(config: DictConfig) -> bool:

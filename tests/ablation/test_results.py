@@ -1,6 +1,7 @@
 """Numbers of the table, against means and signs worked out by hand."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -10,7 +11,7 @@ from panther_pipeline.ablation.grid import plan_grid
 from panther_pipeline.ablation.plots import plot_ablation, plot_ablation_curves
 from panther_pipeline.ablation.results import collect_curves, collect_results
 from panther_pipeline.ablation.runs import FinishedRun
-from panther_pipeline.ablation.statistics import estimate_means, is_better
+from panther_pipeline.ablation.statistics import _draw_seed_weights, estimate_means, is_better
 from panther_pipeline.ablation.table import is_clear, render_table
 from panther_pipeline.ablation.validation import describe_validation
 from panther_pipeline.baselines.next_transaction import rank_with_baselines
@@ -41,6 +42,7 @@ def finished(variant, seed, rows_M, users_M, ranks, nll, looks=(3.0, 2.0)) -> Fi
         }
     )
     record = {"variant": variant, "seed": seed, "steps": 20, "max_steps": 20, "tokens_per_s": 9.0, "machine": "m"}
+    record |= {"commit": "abc", "version.torch": "2"}
     known = curves(*looks)
     return FinishedRun(
         variant=variant,
@@ -115,6 +117,24 @@ def test_interval_of_a_difference_is_paired(bootstrap):
     assert estimates["one"].high - estimates["one"].low > 0.3
 
 
+def test_interval_holds_the_seeds_as_well_as_the_users(bootstrap):
+    # No user differs from another, seeds do: what is left is their share alone.
+    users, seeds_S = np.repeat(np.arange(30), 5), np.array([0.0, 0.3, 0.6])
+    values_SM = np.repeat(seeds_S[:, None], len(users), axis=1)
+    estimate = estimate_means({"one": values_SM}, users, bootstrap)["one"]
+    assert estimate.value == pytest.approx(0.3)
+    assert (estimate.low, estimate.high) == (0.0, 0.6)  # two draws of three: one in nine is the worst seed twice
+    alone = estimate_means({"one": values_SM[:1]}, users, bootstrap)["one"]
+    assert (alone.low, alone.high) == (0.0, 0.0)
+
+
+def test_spread_of_resampled_seeds_is_the_standard_error_of_their_mean():
+    values_S = np.array([0.1, 0.5, 0.2, 0.9])
+    means_R = (_draw_seed_weights((20_000, 4), seed=0) * values_S).sum(axis=1)
+    assert means_R.mean() == pytest.approx(values_S.mean(), abs=0.005)
+    assert means_R.std() == pytest.approx(values_S.std(ddof=1) / 2, rel=0.02)
+
+
 def test_results_are_json_and_name_where_they_come_from(measured):
     facts = json.loads(json.dumps(measured[0], allow_nan=False))["facts"]
     assert facts["command"] == "kedro run --pipelines=ablation --params=ablation.num_seeds=2,ablation.split=test"
@@ -146,13 +166,31 @@ def test_command_names_environment_and_subset(make_config, base, sequences, rank
     )
 
 
+def test_command_names_every_stated_parameter(make_config, base, sequences, ranking, bootstrap, measured):
+    stated = {"ablation.num_seeds": 2, "ledger_name": "mine", "pretraining.training.device": "cpu", "x.y": True}
+    grid = plan_grid(make_config(num_seeds=2, stated_params=stated), base, sequences)
+    results = collect_results(grid, measured[1], sequences, ranking, bootstrap, "time", CODE)
+    assert results["facts"]["command"] == (
+        "kedro run --pipelines=ablation --params=ablation.num_seeds=2,ablation.split=test,ledger_name=mine,"
+        "pretraining.training.device=cpu,x.y=true"
+    )
+
+
+def test_page_says_where_older_runs_were_trained(make_config, base, sequences, ranking, bootstrap, measured):
+    assert "trained at" not in render_table(measured[0])
+    runs = [replace(run, record=run.record | {"commit": "old"}) if run.seed else run for run in measured[1]]
+    grid = plan_grid(make_config(num_seeds=2), base, sequences)
+    page = render_table(collect_results(grid, runs, sequences, ranking, bootstrap, "time", CODE))
+    assert "- trained at commit abc, torch 2; commit old, torch 2\n" in page
+
+
 def test_table_marks_unfinished_training_and_clear_differences(measured):
     page = render_table(measured[0])
     assert "commit abc with local changes" in page
     values = page[page.index("## Values") : page.index("## Differences")]
     assert "| panther \\* | (reference) |" in values
     assert "| gru | mixer gru, profile none, contrastive_weight 0.0 |" in values
-    assert "0.5000<br>[0.5000, 0.5000]<br>0.0000…1.0000" in values
+    assert "0.5000<br>[0.0000, 1.0000]<br>0.0000…1.0000" in values
     assert "| markov | no learned weights |" in values
     assert "**-0.5000<br>[-0.5000, -0.5000]<br>-0.5000…-0.5000** ↑" in page
     for table in [block for block in page.split("\n\n") if block.startswith("|")]:
@@ -162,12 +200,12 @@ def test_table_marks_unfinished_training_and_clear_differences(measured):
 @pytest.mark.parametrize(
     ("low", "high", "seed_values", "clear"),
     [
-        (0.1, 0.3, [0.1, 0.2], True), (-0.3, -0.1, [-0.1, -0.2], True), (0.1, 0.3, [0.5, -0.1], False),
-        (-0.3, -0.1, [-0.5, 0.1], False), (-0.1, 0.3, [0.1, 0.2], False), (None, None, [0.1, 0.2], False),
+        (0.1, 0.3, [0.1, 0.2], True), (-0.3, -0.1, [-0.1, -0.2], True), 
+        (-0.1, 0.3, [0.1, 0.2], False), (None, None, [0.1, 0.2], False),
         (0.1, 0.3, [0.2], False),
     ],
 )  # fmt: skip
-def test_difference_is_clear_when_interval_and_seeds_agree(low, high, seed_values, clear):
+def test_difference_is_clear_when_the_interval_of_several_seeds_excludes_0(low, high, seed_values, clear):
     assert is_clear({"low": low, "high": high, "seed_values": seed_values}) is clear
 
 

@@ -1,7 +1,9 @@
 """Training a grid: what is finished is not repeated, what is stale is not used, what fails does not cost the rest."""
 
 import shutil
-from contextlib import contextmanager
+import subprocess
+import sys
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +16,8 @@ from panther_pipeline.ablation.statistics import mean_metrics
 from panther_pipeline.ablation.store import RunStore
 from panther_pipeline.errors import TrainingError
 from panther_pipeline.ledger.splits import TEST, VALID
+
+CODE = {"commit": "abc", "version.torch": "2"}
 
 
 @pytest.fixture
@@ -34,7 +38,8 @@ def run(make_config, base, sequences, ranking, tmp_path):
     """Plan and run the small grid in one folder."""
 
     def run(blocks=base, data=sequences, ranking=ranking, watch=runs.unwatched, **changes):
-        return run_grid(plan_grid(make_config(**changes), blocks, data), data, RunStore(tmp_path), ranking, watch)
+        grid = plan_grid(make_config(**changes), blocks, data)
+        return run_grid(grid, data, RunStore(tmp_path), ranking, CODE, watch)
 
     return run
 
@@ -56,6 +61,40 @@ def test_finished_runs_are_not_trained_again(run, trained):
     more = run(num_seeds=2)
     assert trained[2:] == [("both", 1), ("gru", 1)]
     assert same(first, more[:2])
+
+
+def test_run_that_another_process_has_taken_comes_last(run, trained, tmp_path):
+    other = ExitStack()
+
+    @contextmanager
+    def watch(planned):
+        yield lambda step, metrics: None
+        if planned.variant.name == "gru":
+            other.close()  # the other process dies, its run untrained, while ours does the rest
+
+    with other:
+        assert other.enter_context(RunStore(tmp_path).run("panther", 0).taken(wait=False))
+        finished = run(watch=watch)
+    assert trained == [("gru", 0), ("both", 0)]
+    assert [one.variant for one in finished] == ["panther", "gru"]
+
+
+def test_lock_of_a_process_that_died_is_free(tmp_path):
+    folder = RunStore(tmp_path).run("panther", 0)
+    hold = (
+        "import sys, time\nfrom pathlib import Path\nfrom panther_pipeline.ablation.store import RunFolder\n"
+        "with RunFolder(Path(sys.argv[1])).taken(wait=False) as ours:\n    print(ours, flush=True)\n    time.sleep(600)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", hold, str(folder.path)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout.readline() == "True\n"
+        with folder.taken(wait=False) as is_ours:
+            assert not is_ours
+    finally:
+        process.kill()
+        process.communicate()
+    with folder.taken(wait=False) as is_ours:
+        assert is_ours
 
 
 def test_run_of_another_configuration_or_other_data_is_trained_anew(run, base, random_sequences, trained):

@@ -27,6 +27,7 @@ class AblationConfig(Config):
 
     ledger: str  # named in the results
     environment: str  # named in the command of the results
+    stated_params: dict[str, Any] = Field(default={})  # named in the command too: {"a.b": value} of --params
     reference: str  # the variant that the others are compared with
     only: str | None  # names joined by "+": these and the reference; null = all
     num_seeds: int = Field(ge=1)  # every variant is trained with the seeds 0, 1, ...

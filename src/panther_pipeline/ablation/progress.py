@@ -23,9 +23,12 @@ class Progress:
             len(grid.variants), len(grid.config.seeds), len(missing), len(grid.runs) - len(missing),
         )  # fmt: skip
 
-    def start(self, run: PlannedRun) -> None:
+    def start(self, run: PlannedRun, is_trained: bool) -> None:
+        """Args: is_trained: by an earlier process, or by another one since."""
+        if is_trained:
+            self._missing.discard(str(run))
         number = 1 + self._grid.variants.index(run.variant)
-        what = "training" if str(run) in self._missing else "finished before"
+        what = "finished before" if is_trained else "training"
         logger.info("variant %d/%d %s: %s", number, len(self._grid.variants), run, what)
         self._started = time.perf_counter()
 

@@ -3,6 +3,7 @@
 Shape letters: M targets, S seeds.
 """
 
+import json
 from dataclasses import asdict
 from typing import Any
 
@@ -150,8 +151,11 @@ def _facts(
 ) -> dict[str, Any]:
     config, ranks = grid.config, runs[0].ranks
     env = "" if config.environment == "base" else f" --env={config.environment}"
-    params = {"num_seeds": config.num_seeds, "split": config.split} | ({"only": config.only} if config.only else {})
-    stated = ",".join(f"ablation.{key}={value}" for key, value in params.items())
+    own = {"num_seeds": config.num_seeds, "split": config.split} | ({"only": config.only} if config.only else {})
+    params = {f"ablation.{key}": value for key, value in own.items()} | config.stated_params
+    stated = ",".join(
+        f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in params.items()
+    )
     return {
         "ledger": config.ledger,
         "command": f"kedro run --pipelines=ablation{env} --params={stated}",
@@ -167,6 +171,8 @@ def _facts(
         "candidates": ranking.candidates,
         "reference": grid.reference.name,
         "machines": sorted({run.record["machine"] for run in runs}),
+        # Kept runs may be older than the page.
+        "trained_at": sorted({(run.record["commit"], run.record["version.torch"]) for run in runs}),
     }
 
 

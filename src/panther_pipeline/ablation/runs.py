@@ -61,17 +61,25 @@ def unwatched(run: PlannedRun) -> AbstractContextManager[Report]:
 
 
 def run_grid(
-    grid: Grid, sequences: TokenSequences, store: RunStore, ranking: RankingConfig, watch: Watch = unwatched
+    grid: Grid,
+    sequences: TokenSequences,
+    store: RunStore,
+    ranking: RankingConfig,
+    code_version: dict[str, str],
+    watch: Watch = unwatched,
 ) -> list[FinishedRun]:
     """Train what is not finished yet, rank the targets with every model.
 
-    A run that cannot be trained does not cost the others: they are finished first, and found in the store next time.
+    Several processes may be given the same grid: each takes the next run that no other has taken, and waits in the end
+    for those of the others. A run that cannot be trained does not cost the others: they are finished first, and found
+    in the store next time.
 
     Args:
         grid: from `plan_grid`.
         sequences: all histories.
         store: where finished runs and checkpoints are.
         ranking: which users' targets, among what, and how many windows at once.
+        code_version: from `read_code_version`; commit and torch's version are kept with each training.
         watch: gives a context for each run, finished before or not; the curves and in the end the metrics
             `<split>/<name>` are reported to what it enters.
 
@@ -79,32 +87,57 @@ def run_grid(
         TrainingError: names every run that failed and why, once all others are done.
         ConfigurationError: the split has no target.
     """
-    workshop = Workshop(grid, sequences, store, ranking)
-    finished, failed = [], []
+    workshop = Workshop(grid, sequences, store, ranking, code_version)
+    finished: dict[str, FinishedRun] = {}
+    failed: dict[str, str] = {}
     progress = Progress(grid, missing={str(run) for run in grid.runs if not workshop.is_trained(run)})
-    for run in grid.runs:
-        progress.start(run)
+
+    def finish(run: PlannedRun) -> None:
+        progress.start(run, workshop.is_trained(run))
         try:
             with watch(run) as report:
-                finished.append(workshop.finish(run, report))
+                finished[str(run)] = workshop.finish(run, report)
         except TrainingError as error:
-            failed.append(f"{run}: {error}")
+            failed[str(run)] = f"{run}: {error}"
             logger.error("run %s failed, the others go on: %s", run, error)
             progress.end(run, "failed")
         else:
-            hit_rate = mean_metrics(finished[-1].ranks)["hr@10"]
-            progress.end(run, f"hr@10 {hit_rate:.4f}, {finished[-1].record['tokens_per_s'] or 0:,.0f} tokens/s")
+            record = finished[str(run)].record
+            hit_rate = mean_metrics(finished[str(run)].ranks)["hr@10"]
+            progress.end(run, f"hr@10 {hit_rate:.4f}, {record['tokens_per_s'] or 0:,.0f} tokens/s")
+
+    taken_by_others = []
+    for run in grid.runs:
+        with workshop.taken(run, wait=False) as is_ours:
+            if is_ours:
+                finish(run)
+            else:
+                logger.info("%s: another process trains it", run)
+                taken_by_others.append(run)
+    for run in taken_by_others:
+        with workshop.taken(run, wait=True):
+            finish(run)
     if failed:
         raise TrainingError(
-            "\n".join([f"{len(failed)} of {len(grid.runs)} runs failed; the others are finished and kept.", *failed])
+            "\n".join(
+                [f"{len(failed)} of {len(grid.runs)} runs failed; the others are finished and kept.", *failed.values()]
+            )
         )
-    return finished
+    return [finished[str(run)] for run in grid.runs]
 
 
 class Workshop:
     """What all runs of a grid share: data, targets, device, and how a run is known again."""
 
-    def __init__(self, grid: Grid, sequences: TokenSequences, store: RunStore, ranking: RankingConfig) -> None:
+    def __init__(
+        self,
+        grid: Grid,
+        sequences: TokenSequences,
+        store: RunStore,
+        ranking: RankingConfig,
+        code_version: dict[str, str],
+    ) -> None:
+        self.code = {key: code_version[key] for key in ("commit", "version.torch")}
         self.sequences = sequences
         self.store = store
         self.ranking = ranking
@@ -115,6 +148,10 @@ class Workshop:
 
     def is_trained(self, run: PlannedRun) -> bool:
         return self._folder(run).load_training(self.training_identity(run)) is not None
+
+    def taken(self, run: PlannedRun, wait: bool) -> AbstractContextManager[bool]:
+        """Whether the run is this process's own while the context lasts; see `RunFolder.taken`."""
+        return self._folder(run).taken(wait)
 
     def finish(self, run: PlannedRun, report: Report) -> FinishedRun:
         """Train or load the model, rank or load the ranks, report what there is."""
@@ -160,6 +197,7 @@ class Workshop:
             "tokens_per_s": speed.tokens_per_s,
             "seconds": round(time.perf_counter() - started, 1),  # of the process that finished it
             "machine": describe_machine(choose_device(run.training)),
+            **self.code,  # of the process that finished it
         }
         training = Training(record=record, curves=curves)
         folder.save_training(identity, backbone, training)

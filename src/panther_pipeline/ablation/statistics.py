@@ -1,6 +1,6 @@
 """Numbers per target and their means, with what is needed to tell two models apart.
 
-Shape letters: M targets, S seeds.
+Shape letters: M targets, S seeds, R resamples.
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from panther_pipeline.baselines.candidates import MISS
-from panther_pipeline.metrics.bootstrap import bootstrap_means
+from panther_pipeline.metrics.bootstrap import percentile_interval, resample_means
 from panther_pipeline.metrics.config import BootstrapConfig
 from panther_pipeline.metrics.ranking import ranking_statistics
 
@@ -21,7 +21,7 @@ class Estimate:
     """A mean over targets and seeds."""
 
     value: float
-    low: float | None  # 95 % interval over users, of the seeds' mean; None with fewer than two users
+    low: float | None  # 95 % interval over users and seeds, of the seeds' mean; None with fewer than two users
     high: float | None
     seed_values: list[float]  # the mean of each seed alone
 
@@ -47,32 +47,37 @@ def mean_metrics(ranks: pl.DataFrame) -> dict[str, float]:
 def estimate_means(
     values: dict[str, np.ndarray], user_ix_M: np.ndarray, config: BootstrapConfig
 ) -> dict[str, Estimate]:
-    """Means with intervals over users; all see the same resamples, so those of differences are of paired comparisons.
+    """Means with intervals over users and seeds; all see the same resamples: differences are paired comparisons.
 
-    An interval treats users as the sample and the seeds that were trained as all there are; how much another seed
-    changes is what seed_values show.
+    Both are samples, of customers and of trainings that might have been. A resample draws as many users as there are,
+    and S - 1 of the S seeds, both with replacement: of so few, S draws would make the interval too narrow by a factor
+    √(1 - 1/S). A single seed is all there is: the interval is then one over users alone.
 
     Args:
-        values: by name, float (S, M): a value per seed and target.
+        values: by name, float (S, M): a value per seed and target; the seeds of any two with equally many are paired.
         user_ix_M: int the target's user.
         config: of the resampling.
+
+    Source: m out of n for small samples, Rao and Wu 1988 (doi 10.1080/01621459.1988.10478591).
     """
-    means, lows, highs = bootstrap_means(
-        np.column_stack([values_SM.mean(axis=0) for values_SM in values.values()]),
-        user_ix_M,
-        num_resamples=config.num_resamples,
-        seed=config.seed,
+    num_seeds = [len(values_SM) for values_SM in values.values()]
+    means, resampled = resample_means(
+        np.vstack(list(values.values())).T, user_ix_M, num_resamples=config.num_resamples, seed=config.seed
     )
-    by_seed = [values_SM.mean(axis=1) for values_SM in values.values()]
-    return {
-        name: Estimate(
-            value=float(mean),
-            low=None if np.isnan(low) else float(low),
-            high=None if np.isnan(high) else float(high),
-            seed_values=means_S.tolist(),
-        )
-        for name, mean, low, high, means_S in zip(values, means, lows, highs, by_seed, strict=True)
-    }
+    ends = np.cumsum(num_seeds)[:-1]
+    estimates = {}
+    for name, means_S, means_RS in zip(values, np.split(means, ends), np.split(resampled, ends, axis=1), strict=True):
+        weights_RS = _draw_seed_weights(means_RS.shape, config.seed)
+        low, high = percentile_interval((weights_RS * means_RS).sum(axis=1))
+        estimates[name] = Estimate(value=float(means_S.mean()), low=low, high=high, seed_values=means_S.tolist())
+    return estimates
+
+
+def _draw_seed_weights(shape: tuple[int, int], seed: int) -> np.ndarray:
+    """Share of each of S seeds in each resample, (R, S); the same for the same arguments."""
+    num_resamples, num_seeds = shape
+    draws = max(1, num_seeds - 1)
+    return np.random.default_rng(seed).multinomial(draws, [1 / num_seeds] * num_seeds, size=num_resamples) / draws
 
 
 def is_better(metric: str, difference: float) -> bool:

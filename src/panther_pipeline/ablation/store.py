@@ -8,11 +8,14 @@ import hashlib
 import json
 import logging
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+from filelock import FileLock, Timeout
 
 from panther_pipeline.errors import ArtifactError
 from panther_pipeline.model.backbone import Backbone
@@ -47,10 +50,32 @@ class RunStore:
 
 
 class RunFolder:
-    """One run: `backbone/`, `training/` (curves and record), `ranks_<split>/`, and `checkpoints/` while it trains."""
+    """One run: `backbone/`, `training/` (curves and record), `ranks_<split>/`; `checkpoints/` while it trains."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+
+    @contextmanager
+    def taken(self, wait: bool) -> Iterator[bool]:
+        """Keep other processes of this machine from the run; the lock of a process that dies is free.
+
+        Args:
+            wait: until it is free; or not at all.
+
+        Yields:
+            Whether it was free.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / "taken.lock", timeout=-1 if wait else 0)
+        try:
+            lock.acquire()
+        except Timeout:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.release()
 
     @property
     def checkpoints(self) -> CheckpointFolder:

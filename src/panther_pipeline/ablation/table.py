@@ -12,10 +12,7 @@ _METRICS = ("hr@1", "hr@5", "hr@10", "ndcg@10", "mrr", "nll")
 _COMPARED = ("hr@1", "hr@10", "ndcg@10", "nll")
 _UNFINISHED = "\\*"
 _UNEQUAL = "†"
-_MARKS = (
-    "**Bold**: the interval over users excludes 0 and every seed agrees in sign. ↑ and ↓ say whether the row's "
-    "model is better or worse."
-)
+_MARKS = "**Bold**: the interval excludes 0. ↑ and ↓ say whether the row's model is better or worse."
 _ONE_SEED = "With one seed no difference is marked: another seed might turn it round, whatever the interval over users."
 
 
@@ -31,12 +28,21 @@ def _facts(facts: Record) -> str:
     lines = [
         f"`{facts['command']}`",
         f"commit {commit}; torch {facts['version.torch']}, python {facts['version.python']}",
+        *_older(facts),
         f"data {facts['data_fingerprint'][:16]}, tokenizer {facts['tokenizer'][:16]}",
         f"split {facts['split']} ({facts['protocol']}): {facts['num_targets']:,} targets, {facts['num_users']:,} users",
         _candidates(facts),
         f"seeds {', '.join(map(str, facts['seeds']))}; {'; '.join(facts['machines'])}",
     ]
     return "\n".join([f"# Ablation: {facts['ledger']}, {facts['split']}", "", *(f"- {line}" for line in lines)])
+
+
+def _older(facts: Record) -> list[str]:
+    """The commits that runs were trained at, where the page was not made at the one commit of them all."""
+    trained = [list(each) for each in facts["trained_at"]]
+    if trained == [[facts["commit"], facts["version.torch"]]]:
+        return []
+    return ["trained at " + "; ".join(f"commit {commit or 'unknown'}, torch {torch}" for commit, torch in trained)]
 
 
 def _candidates(facts: Record) -> str:
@@ -54,9 +60,9 @@ def _values(results: Results) -> str:
     rows = [_value_row(model, planned.get(model), results) for model in _models(results)]
     twins = [f"`{v['variant']}` is the same model as `{v['same_as']}` here." for v in planned.values() if v["same_as"]]
     notes = [
-        "Means over seeds. In brackets the 95 % interval over users (bootstrap), below it the smallest and the largest "
-        "seed. Weights: without the tables of tokens, attributes and profiles; in brackets what was chosen to make "
-        "them equal.",
+        "Means over seeds. In brackets the 95 % interval (bootstrap over users and seeds: other customers, trained "
+        "another time), below it the smallest and the largest seed. Weights: without the tables of tokens, attributes "
+        "and profiles; in brackets what was chosen to make them equal.",
         f"{_UNFINISHED} a seed's validation loss was still falling when its training ended: more steps would help.",
         f"{_UNEQUAL} the number of weights differs from the reference's by more than 2 %.",
         *twins,
@@ -116,11 +122,9 @@ def _difference(record: Record | None) -> str:
 
 
 def is_clear(difference: Record) -> bool:
-    """Whether the interval over users excludes 0 and all seeds agree in sign; one seed agrees with nothing."""
-    low, high, by_seed = difference["low"], difference["high"], difference["seed_values"]
-    if low is None or high is None or len(by_seed) < 2:
-        return False
-    return (low > 0 and min(by_seed) > 0) or (high < 0 and max(by_seed) < 0)
+    """Whether the interval over users and seeds excludes 0; of one seed there is none over seeds."""
+    low, high = difference["low"], difference["high"]
+    return low is not None and high is not None and len(difference["seed_values"]) > 1 and (low > 0 or high < 0)
 
 
 def _runs(results: Results) -> str:

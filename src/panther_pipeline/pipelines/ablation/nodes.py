@@ -33,10 +33,14 @@ def plan_ablation(
 
 
 def run_ablation(
-    ablation_grid: Grid, token_sequences: TokenSequences, ablation_runs: RunStore, ranking: RankingConfig
+    ablation_grid: Grid,
+    token_sequences: TokenSequences,
+    ablation_runs: RunStore,
+    ranking: RankingConfig,
+    code_version: dict[str, str],
 ) -> list[FinishedRun]:
     """Train what is not finished, each run as a child of the tracked one, and rank the same targets with all."""
-    return run_grid(ablation_grid, token_sequences, ablation_runs, ranking, _tracked)
+    return run_grid(ablation_grid, token_sequences, ablation_runs, ranking, code_version, _tracked)
 
 
 def _tracked(run: PlannedRun) -> AbstractContextManager[Report]:

@@ -32,7 +32,13 @@ def create_pipeline(**kwargs) -> Pipeline:
             ),
             Node(
                 run_ablation,
-                inputs=["ablation_grid", "token_sequences", "ablation_runs", "params:evaluation.ranking"],
+                inputs=[
+                    "ablation_grid",
+                    "token_sequences",
+                    "ablation_runs",
+                    "params:evaluation.ranking",
+                    "code_version",
+                ],
                 outputs="ablation_finished_runs",
                 name="run_ablation",
             ),
