@@ -1,10 +1,12 @@
 """Speed of pretraining: our step beside Hugging Face GPT-2's, on the same batches in one run.
 
     kedro run --pipelines=ingest,validate,tokenize      # once, for the size `default`
+    kedro run --env=movielens --pipelines=ingest,validate,tokenize --params=data_root=FOLDER     # for the size `films`
     python benchmarks/bench_pretrain.py                 # every size; --size default for one of them
 
 Needs the extra `bench` (pip install -e '.[bench]' -c constraints.txt). Sizes: `default`, model, loss and training as
-conf/base configures them on the simulated ledger; `wide`, width 256 and a vocabulary of 4096 on random sequences.
+conf/base configures them on the simulated ledger, 246 tokens; `films`, as conf/movielens configures them on MovieLens,
+3,706 tokens; `wide`, width 256 and a vocabulary of 4,096 on random sequences.
 Models of one size have equal width, depth, heads, hidden width, context, vocabulary and dropout. They take turns on
 every batch, with the same optimizer, clipping, precision and threads, so a busy machine slows all of them.
 
@@ -47,10 +49,10 @@ from panther_pipeline.training.config import LossConfig, TrainingConfig
 from panther_pipeline.training.device import choose_device, uses_bfloat16
 from panther_pipeline.training.objective import Objective
 from panther_pipeline.training.pretraining import untrained_backbone
-from pretraining_data import random_sequences, simulated_sequences
+from pretraining_data import ledger_sequences, random_sequences
 from training_step import TimedStep
 
-SIMULATED = ROOT / "data/05_model_input/simulated/token_sequences"
+LEDGERS = {"default": ("base", "simulated"), "films": ("movielens", "movielens")}  # environment and name
 WIDE = {"dim": 256, "num_layers": 4, "num_heads": 4, "feed_forward_dim": 1024, "max_events": 256}
 WIDE_VOCAB_SIZE, WIDE_BATCH_SIZE = 4096, 16
 _PEAK_SECONDS = 0.2  # of every turn
@@ -66,13 +68,14 @@ class Size:
     sequences: TokenSequences
 
 
-def make_size(name: str, sequences_folder: Path) -> Size:
-    """`default` as conf/base has it; `wide` with what WIDE changes."""
-    loader = CONFIG_LOADER_CLASS(str(ROOT / "conf"), env="base", **CONFIG_LOADER_ARGS)
+def make_size(name: str, data: Path) -> Size:
+    """`default` and `films` as their environments have them; `wide` with what WIDE changes."""
+    env, ledger = LEDGERS.get(name, ("base", ""))
+    loader = CONFIG_LOADER_CLASS(str(ROOT / "conf"), env=env, **CONFIG_LOADER_ARGS)
     blocks = loader["parameters"]["pretraining"]
     model, training = blocks["model"], blocks["training"]
-    if name == "default":
-        sequences = simulated_sequences(sequences_folder)
+    if ledger:
+        sequences = ledger_sequences(data / "05_model_input" / ledger / "token_sequences", env)
     else:
         model, training = {**model, **WIDE}, {**training, "batch_size": WIDE_BATCH_SIZE}
         sequences = random_sequences(WIDE_VOCAB_SIZE, num_users=256, num_events=WIDE["max_events"] + 1)
@@ -199,19 +202,19 @@ def _gpt2_flops(size: Size, batch: TrainingBatch) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", choices=["default", "wide"], action="append", help="default: both")
+    parser.add_argument("--size", choices=[*LEDGERS, "wide"], action="append", help="default: all")
     parser.add_argument("--batches", type=int, default=40)
     parser.add_argument("--warm-up", type=int, default=5)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--compile", action="store_true", help="compiled forms too: minutes on a CPU")
     parser.add_argument("--precision", choices=["float32", "bfloat16"], help="default: as training chooses it")
-    parser.add_argument("--sequences", type=Path, default=SIMULATED)
+    parser.add_argument("--data", type=Path, default=ROOT / "data", help="where the pipelines wrote")
     parser.add_argument("--name", default="pretrain", help="of the record")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     found = {}
-    for name in args.size or ["default", "wide"]:
-        size = make_size(name, args.sequences)
+    for name in args.size or [*LEDGERS, "wide"]:
+        size = make_size(name, args.data)
         if args.precision:
             training = size.training.model_copy(update={"precision": args.precision})
             size = Size(model=size.model, loss=size.loss, training=training, sequences=size.sequences)

@@ -37,10 +37,10 @@ def panther_step_flops(
     Depthwise convolutions, norms, activations and the contrastive term (B²·D) are no part of it.
 
     Raises:
-        ValueError: a mixer other than attention, sprm and both; one whose input leaves out the attributes.
+        ValueError: a mixer other than attention, sprm and both.
     """
-    if config.mixer not in ("attention", "sprm", "both") or config.inputs != "token_and_attributes":
-        raise ValueError(f"no formula for mixer {config.mixer} with inputs {config.inputs}.")
+    if config.mixer not in ("attention", "sprm", "both"):
+        raise ValueError(f"no formula for mixer {config.mixer}.")
     dim, width = config.dim, config.attribute_dim
     has_attention, has_patterns = config.mixer != "sprm", config.mixer != "attention"
     read = num_positions + (config.profile == "first_token")
@@ -52,7 +52,8 @@ def panther_step_flops(
         block += config.kernel_size * dim**2 if config.convolution == "dense" else 0
         block_once = 2 * config.num_prototypes * dim**2
     gap = 17 * dim if config.time_encoding != "none" else 0
-    entry = (dim + num_attributes * width) * dim + gap
+    read_attributes = num_attributes if config.inputs == "token_and_attributes" else 0
+    entry = (dim + read_attributes * width) * dim + gap
     profile = num_profile_attributes * width * dim if config.profile != "none" else 0
     multiplications = (
         num_windows * (read * config.num_layers * block + num_positions * entry + profile)

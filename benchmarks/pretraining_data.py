@@ -1,4 +1,4 @@
-"""What is trained on when speed is measured: the simulated ledger's sequences, or random ones of any size."""
+"""What is trained on when speed is measured: a ledger's sequences, or random ones of any size."""
 
 from pathlib import Path
 
@@ -12,14 +12,15 @@ _START_US = 1_700_000_000_000_000
 _NUM_ATTRIBUTES, _ATTRIBUTE_SIZE, _NUM_PROFILES, _PROFILE_SIZE = 5, 16, 3, 8
 
 
-def simulated_sequences(folder: Path) -> TokenSequences:
-    """Those of the simulated ledger, as the pipelines wrote them.
+def ledger_sequences(folder: Path, env: str) -> TokenSequences:
+    """Those of a ledger, as the pipelines wrote them in its environment.
 
     Raises:
         FileNotFoundError: they were not made yet.
     """
     if not folder.exists():
-        raise FileNotFoundError(f"{folder} is missing. Run `kedro run --pipelines=ingest,validate,tokenize`.")
+        stages = "ingest,validate,tokenize"
+        raise FileNotFoundError(f"{folder} is missing. Run `kedro run --env={env} --pipelines={stages}`.")
     return TokenSequences.load(folder)
 
 

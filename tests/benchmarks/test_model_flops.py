@@ -25,6 +25,7 @@ def counted_forward(run) -> int:
         {},
         {"mixer": "attention", "profile": "none"},
         {"mixer": "sprm", "convolution": "dense", "time_encoding": "none"},
+        {"inputs": "token", "position": "learned"},
         {"profile": "first_token", "num_prototypes": 7, "feed_forward_dim": 40},
     ],
     ids=lambda v: "-".join(map(str, v.values())) or "default",
