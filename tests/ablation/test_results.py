@@ -267,3 +267,12 @@ def test_curves_have_a_line_per_run_and_a_name_per_variant(measured):
     assert len(figure.data) == 4
     assert sorted(trace.name for trace in figure.data if trace.showlegend) == ["gru", "panther"]
     assert list(figure.data[0].y) == [3.0, 2.0]
+
+
+def test_without_validation_the_curves_are_those_of_the_training_loss():
+    table = pl.DataFrame(
+        {"variant": ["a", "a"], "seed": [0, 0], "step": [1, 2], "metric": ["train_loss"] * 2, "value": [3.0, 2.5]}
+    )
+    figure = plot_ablation_curves(table)
+    assert list(figure.data[0].y) == [3.0, 2.5]
+    assert "no validation events" in figure.layout.title.text

@@ -41,7 +41,7 @@ BLOCKS = {
 VALUES = {
     "ranking": {"max_users": None, "seed": 0, "batch_size": 8, "exclude_seen": False},
     "bootstrap": {"num_resamples": 100, "seed": 0},
-    "motifs": {"num_motifs": 6, "min_count": 2, "min_lift": 1.0, "max_alike": 3},
+    "motifs": {"num_motifs": 6, "min_count": 2, "min_users": 1, "min_lift": 1.0, "max_alike": 3},
     "prototypes": {
         "num_tokens": 5,
         "num_nearest": 2,

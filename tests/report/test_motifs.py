@@ -44,7 +44,7 @@ def make_tokenizer(sequences: TokenSequences, first_attribute: list[int] | None 
 
 
 def make_config(**changes) -> MotifConfig:
-    return MotifConfig(**{"num_motifs": 10, "min_count": 2, "min_lift": 1.0, "max_alike": 1, **changes})
+    return MotifConfig(**{"num_motifs": 10, "min_count": 2, "min_users": 1, "min_lift": 1.0, "max_alike": 1, **changes})
 
 
 def count_by_hand(histories, splits, length):
@@ -63,7 +63,7 @@ def test_counts_equal_those_by_hand(length):
     rng = np.random.default_rng(0)
     histories = [rng.integers(1, 6, n).tolist() for n in (0, 1, 2, 3, 400, 250)]
     splits = [rng.choice([TRAIN, TRAIN, TRAIN, VALID, TEST, UNUSED], len(h)).tolist() for h in histories]
-    tokens_ML, counts_M = count_motifs(make_sequences(histories, splits), length)
+    tokens_ML, counts_M, _ = count_motifs(make_sequences(histories, splits), length)
     counted = dict(zip(map(tuple, tokens_ML.tolist()), counts_M.tolist(), strict=True))
     assert counted == count_by_hand(histories, splits, length)
     assert counts_M.tolist() == sorted(counts_M, reverse=True)
@@ -147,6 +147,16 @@ def test_half_of_the_rows_are_pairs_and_half_triples():
 def test_without_motifs_the_table_is_empty(histories):
     sequences = make_sequences(histories)
     assert find_motifs(sequences, make_tokenizer(sequences), make_config(min_count=1)).is_empty()
+
+
+def test_what_few_users_do_is_no_motif():
+    sequences = make_sequences([[2, 3] * 20, [2, 3] * 20, [4, 5] * 50, [6, 7]])
+    tokens_ML, _, users_M = count_motifs(sequences, 2)
+    users = dict(zip(map(tuple, tokens_ML.tolist()), users_M.tolist(), strict=True))
+    assert users == {(2, 3): 2, (3, 2): 2, (4, 5): 1, (5, 4): 1, (6, 7): 1}
+    for min_users, names in ((1, {"t2 → t3", "t4 → t5"}), (2, {"t2 → t3"}), (3, set())):
+        found = find_motifs(sequences, make_tokenizer(sequences), make_config(min_users=min_users))
+        assert names == set(found.filter(found["tokens"].list.len() == 2)["name"]) & {"t2 → t3", "t4 → t5"}
 
 
 def test_events_after_training_change_no_motif():

@@ -59,13 +59,16 @@ def _add_panel(figure: go.Figure, column: int, known: list[tuple[str, dict[str, 
 
 
 def plot_ablation_curves(curves: pl.DataFrame) -> go.Figure:
-    """Validation loss over the steps, a line per variant and seed; a click on a name hides the others' or its own.
+    """Loss over the steps, a line per variant and seed; a click on a name hides the others' or its own.
+
+    On validation; on training batches where the ledger leaves no events to validation.
 
     Args:
         curves: variant, seed, step, metric, value.
     """
     figure = go.Figure()
-    looks = curves.filter(pl.col("metric") == "valid_nll").sort("step")
+    is_validated = "valid_nll" in curves["metric"]
+    looks = curves.filter(pl.col("metric") == ("valid_nll" if is_validated else "train_loss")).sort("step")
     colours = dict(zip(looks["variant"].unique(maintain_order=True), cycle(qualitative.Dark24), strict=False))
     for (variant, seed), curve in looks.group_by("variant", "seed", maintain_order=True):
         figure.add_scatter(
@@ -75,6 +78,7 @@ def plot_ablation_curves(curves: pl.DataFrame) -> go.Figure:
             hovertemplate=f"{variant}, seed {seed}: %{{y:.4f}} at %{{x}}<extra></extra>",
         )  # fmt: skip
     return figure.update_layout(
-        title="Validation while training", template="plotly_white",
+        title="Validation while training" if is_validated else "Training loss; there are no validation events",
+        template="plotly_white",
         xaxis_title="step", yaxis_title="nats per event",
     )  # fmt: skip

@@ -37,6 +37,7 @@ class MotifConfig(Config):
 
     num_motifs: int = Field(ge=0)  # half of them pairs, half of them triples
     min_count: int = Field(ge=1)  # occurrences in training events
+    min_users: int = Field(ge=1)  # users in whose training events it occurs
     min_lift: float = Field(ge=1)  # times as often as in a shuffle of each user's events
     max_alike: int = Field(ge=1)  # motifs that differ in other attributes than the first
 
@@ -59,8 +60,9 @@ def find_motifs(sequences: TokenSequences, tokenizer: Tokenizer, config: MotifCo
     """
     tables = []
     for length in LENGTHS:
-        tokens_ML, counts_M = count_motifs(sequences, length)
-        frequent_M = np.flatnonzero(counts_M >= config.min_count)[:_CANDIDATES]
+        tokens_ML, counts_M, users_M = count_motifs(sequences, length)
+        is_shared_M = (counts_M >= config.min_count) & (users_M >= config.min_users)
+        frequent_M = np.flatnonzero(is_shared_M)[:_CANDIDATES]
         tokens_ML, counts_M = tokens_ML[frequent_M], counts_M[frequent_M]
         expected_M = expect_in_shuffle(sequences, tokens_ML)
         lift_M = counts_M / expected_M
@@ -79,22 +81,29 @@ def find_motifs(sequences: TokenSequences, tokenizer: Tokenizer, config: MotifCo
     return pl.concat(tables)
 
 
-def count_motifs(sequences: TokenSequences, length: int) -> tuple[np.ndarray, np.ndarray]:
+def count_motifs(sequences: TokenSequences, length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Every sequence of `length` consecutive training events of a user, and how often it occurs.
 
     Returns:
-        int64 (M, L) token ids and int64 (M,) counts, the most frequent first, ties by ids.
+        int64 (M, L) token ids, int64 (M,) counts and int64 (M,) users that have it; the most frequent first, ties by
+        ids.
     """
     if sequences.num_events < length:
-        return np.empty((0, length), np.int64), np.empty(0, np.int64)
+        return np.empty((0, length), np.int64), np.empty(0, np.int64), np.empty(0, np.int64)
     keys_N = motif_keys(sequences.token_ids_N, length)
     last_N = np.arange(length - 1, sequences.num_events)
     is_within_N = sequences.first_row_N()[last_N] <= last_N - (length - 1)
     for back in range(length):
         is_within_N &= sequences.split_N[last_N - back] == TRAIN
-    keys_M, counts_M = np.unique(keys_N[is_within_N & (keys_N >= 0)], return_counts=True)
-    order = np.argsort(-counts_M, kind="stable")
-    return _tokens_of(keys_M[order], length), counts_M[order]
+    is_motif_N = is_within_N & (keys_N >= 0)
+    found = pl.DataFrame({"key": keys_N[is_motif_N], "user": sequences.user_ix_N()[last_N[is_motif_N]]})
+    per_motif = (
+        found.group_by("key")
+        .agg(pl.len().cast(pl.Int64).alias("count"), pl.col("user").n_unique().cast(pl.Int64).alias("users"))
+        .sort("count", "key", descending=[True, False])
+    )
+    keys_M, counts_M, users_M = (per_motif[name].to_numpy() for name in ("key", "count", "users"))
+    return _tokens_of(keys_M, length), counts_M, users_M
 
 
 def motif_keys(tokens: np.ndarray, length: int) -> np.ndarray:
