@@ -7,7 +7,7 @@ import resource
 from pathlib import Path
 from typing import Any
 
-from panther_pipeline.code_version import read_code_version
+from panther_pipeline.code_version import describe_machine, read_code_version
 from panther_pipeline.publish import publish_json
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -19,7 +19,7 @@ def write_result(bench: str, record: dict[str, Any]) -> None:
     record = {
         "bench": bench,
         **record,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {record.get('gpu', 'no GPU used')}",
+        "machine": describe_machine(record.get("gpu")),
         "commit": code["commit"] + (" with local changes" if code["changed"] == "true" else ""),
         "versions": {name: value for name, value in code.items() if name.startswith("version.")},
     }

@@ -1,5 +1,6 @@
 """Which code is running: the commit, whether it was changed since, the versions of what numbers depend on."""
 
+import os
 import platform
 import subprocess
 from importlib.metadata import version
@@ -24,6 +25,11 @@ def read_code_version(project_path: Path) -> dict[str, str]:
         "version.python": platform.python_version(),
         "machine": platform.machine(),
     }
+
+
+def describe_machine(gpu: str | None) -> str:
+    """The kind of processor, how many, and the name of the GPU if one is used."""
+    return f"{platform.machine()}, {os.cpu_count()} cores, {gpu or 'no GPU used'}"
 
 
 def _git(folder: Path, *arguments: str) -> str:

@@ -8,7 +8,8 @@ from panther_pipeline.ablation.table import render_table
 from panther_pipeline.errors import ArtifactError
 
 FACTS = {
-    "ledger": "unit", "command": "kedro run", "commit": "abc", "changed": "false", "version.torch": "2", "trained_at": [["abc", "2"]],
+    "ledger": "unit", "command": "kedro run", "commit": "abc", "changed": "false", "version.torch": "2",
+    "trained_at": [["abc", "2"]],
     "version.python": "3", "data_fingerprint": "d", "tokenizer": "t", "split": "valid", "protocol": "time",
     "num_targets": 1, "num_users": 1, "num_tokens": 3, "candidates": "all tokens", "seeds": [0], "machines": ["m"],
     "reference": "panther",

@@ -10,8 +10,11 @@ import torch
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 
+from panther_pipeline.errors import TrainingError
+from panther_pipeline.lock import taken
 from panther_pipeline.model.config import ModelConfig
 from panther_pipeline.pipelines.pretrain import create_pipeline
+from panther_pipeline.pipelines.pretrain.nodes import pretrain_backbone
 from panther_pipeline.report.training_plot import plot_training_curves
 from panther_pipeline.training.checkpoint import CheckpointFolder
 from panther_pipeline.training.config import LossConfig, TrainingConfig
@@ -56,6 +59,15 @@ def test_pretrain_gives_the_librarys_backbone_and_curves(run_pretrain, sequences
     assert outputs["backbone"].tokenizer_kind == kind
     assert outputs["backbone"].tokenizer_digest == sequences.tokenizer_digest
     assert not outputs["backbone"].training
+
+
+def test_two_trainings_into_one_folder_are_refused(sequences, tmp_path):
+    with taken(tmp_path) as is_ours:
+        assert is_ours
+        with pytest.raises(TrainingError, match=r"another process is training into .*ledger_name"):
+            pretrain_backbone(
+                sequences, None, CheckpointFolder(tmp_path), ModelConfig(), LossConfig(), TrainingConfig()
+            )
 
 
 def test_training_plot_shows_every_metric_once(run_pretrain):

@@ -1,8 +1,6 @@
 """Train every run of a grid and rank the same targets with each."""
 
 import logging
-import os
-import platform
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -24,6 +22,7 @@ from panther_pipeline.ablation.validation import describe_validation
 from panther_pipeline.baselines import candidates
 from panther_pipeline.baselines import next_transaction as baselines
 from panther_pipeline.cache import states
+from panther_pipeline.code_version import describe_machine
 from panther_pipeline.errors import TrainingError
 from panther_pipeline.ledger.splits import SPLIT_NAMES
 from panther_pipeline.metrics import next_transaction, ranking
@@ -196,7 +195,7 @@ class Workshop:
             **describe_validation(curves, run.training),
             "tokens_per_s": speed.tokens_per_s,
             "seconds": round(time.perf_counter() - started, 1),  # of the process that finished it
-            "machine": describe_machine(choose_device(run.training)),
+            "machine": describe_machine(_gpu_name(choose_device(run.training))),
             **self.code,  # of the process that finished it
         }
         training = Training(record=record, curves=curves)
@@ -233,10 +232,8 @@ class Workshop:
         return self.store.run(run.variant.name, run.seed)
 
 
-def describe_machine(device: torch.device) -> str:
-    """The kind of processor, how many, and the GPU if one is used."""
-    cpu = f"{platform.machine()}, {os.cpu_count()} cores"
-    return f"{cpu}, {torch.cuda.get_device_name(device)}" if device.type == "cuda" else f"{cpu}, no GPU used"
+def _gpu_name(device: torch.device) -> str | None:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else None
 
 
 class _LastSpeed:

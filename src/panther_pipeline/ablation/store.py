@@ -8,16 +8,15 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-from filelock import FileLock, Timeout
 
 from panther_pipeline.errors import ArtifactError
+from panther_pipeline.lock import taken
 from panther_pipeline.model.backbone import Backbone
 from panther_pipeline.publish import is_published, open_published, publish_folder
 from panther_pipeline.training.checkpoint import CheckpointFolder
@@ -55,27 +54,9 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    @contextmanager
-    def taken(self, wait: bool) -> Iterator[bool]:
-        """Keep other processes of this machine from the run; the lock of a process that dies is free.
-
-        Args:
-            wait: until it is free; or not at all.
-
-        Yields:
-            Whether it was free.
-        """
-        self.path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.path / "taken.lock", timeout=-1 if wait else 0)
-        try:
-            lock.acquire()
-        except Timeout:
-            yield False
-            return
-        try:
-            yield True
-        finally:
-            lock.release()
+    def taken(self, wait: bool) -> AbstractContextManager[bool]:
+        """Keep other processes from the run; whether it was free. See `lock.taken`."""
+        return taken(self.path, wait)
 
     @property
     def checkpoints(self) -> CheckpointFolder:

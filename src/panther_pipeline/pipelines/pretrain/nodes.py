@@ -2,6 +2,8 @@
 
 import polars as pl
 
+from panther_pipeline.errors import TrainingError
+from panther_pipeline.lock import taken
 from panther_pipeline.model.backbone import Backbone
 from panther_pipeline.model.config import ModelConfig
 from panther_pipeline.pipelines.reporting import mlflow_reporter
@@ -23,6 +25,16 @@ def pretrain_backbone(
     loss: LossConfig,
     training: TrainingConfig,
 ) -> tuple[Backbone, pl.DataFrame]:
-    """Learn to predict every user's next transaction; a killed run continues from its newest checkpoint."""
+    """Learn to predict every user's next transaction; a killed run continues from its newest checkpoint.
+
+    Raises:
+        TrainingError: see `pretrain`; or another process trains into the same folder.
+    """
     report = mlflow_reporter("pretrain")
-    return pretrain(token_sequences, model, loss, training, pretraining_checkpoints, report, tokenizer.kind)
+    with taken(pretraining_checkpoints.path) as is_ours:
+        if not is_ours:
+            raise TrainingError(
+                f"another process is training into {pretraining_checkpoints.path}: two would overwrite each other's "
+                "checkpoints. Wait for it, or train beside it with --params=ledger_name=ANOTHER_NAME."
+            )
+        return pretrain(token_sequences, model, loss, training, pretraining_checkpoints, report, tokenizer.kind)
