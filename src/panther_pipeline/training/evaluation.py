@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 from panther_pipeline.model.tuple_head import TupleHead
 from panther_pipeline.tokenizer.sequences import TokenSequences
 from panther_pipeline.training.batches import IGNORE, Windows, make_batch
-from panther_pipeline.training.losses.chunks import MAX_LOGITS
+from panther_pipeline.training.losses.linear_cross_entropy import MAX_LOGITS
 from panther_pipeline.training.protocol import NextTokenModel
 
 METRICS = ("nll", "hr@1", "hr@10")

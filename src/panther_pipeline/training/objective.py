@@ -86,7 +86,7 @@ class Objective(nn.Module):
         candidates = draw_candidates(
             targets_N, self.frequency_V, config.num_uniform_negatives, config.in_batch_negatives
         )
-        return "sampled_token_loss", sampled_token_loss(h_ND, targets_N, model.next_token_logits, candidates)
+        return "sampled_token_loss", sampled_token_loss(h_ND, targets_N, model, candidates)
 
     def _contrast(self, h_ND: Tensor, batch: TrainingBatch, is_target_BT: Tensor) -> Tensor | None:
         # Of the whole step, in every process: profiles are cheap, and a part of them has fewer that are alike.

@@ -38,7 +38,7 @@ def test_loss_and_gradients_equal_plain(rows, dtype, has_bias):
         (h_ND, weight_VD, bias_V), targets_N = example(dtype)
         bias_V = bias_V if has_bias else None
         if is_ours:
-            loss = linear_cross_entropy(h_ND, weight_VD, bias_V, targets_N, rows)
+            loss = linear_cross_entropy(h_ND, weight_VD, bias_V, targets_N, rows=rows)
         else:
             loss = cross_entropy(linear(h_ND, weight_VD, bias_V), targets_N)
         (3 * loss).backward()
@@ -48,9 +48,28 @@ def test_loss_and_gradients_equal_plain(rows, dtype, has_bias):
         assert (ours - plain).abs().max() <= 1e-6 * plain.abs().max()
 
 
+def test_what_is_added_to_others_leaves_the_own_target_alone():
+    results = []
+    others_V = torch.linspace(-3, 3, V)
+    others_V[7] = -torch.inf
+    for is_ours in (True, False):
+        (h_ND, weight_VD, bias_V), targets_N = example()
+        targets_N[:3] = 7  # nobody's negative, and still a target
+        if is_ours:
+            loss = linear_cross_entropy(h_ND, weight_VD, bias_V, targets_N, others_V=others_V, rows=5)
+        else:
+            logits_NV = linear(h_ND, weight_VD, bias_V)
+            is_own_NV = torch.nn.functional.one_hot(targets_N, V).bool()
+            loss = cross_entropy(torch.where(is_own_NV, logits_NV, logits_NV + others_V), targets_N)
+        loss.backward()
+        results.append([loss.detach(), h_ND.grad, weight_VD.grad, bias_V.grad])
+    for ours, plain in zip(*results, strict=True):
+        assert (ours - plain).abs().max() <= 1e-6 * plain.abs().max()
+
+
 def test_gradients_are_those_of_finite_differences():
     tensors, targets_N = example(torch.float64)
-    assert torch.autograd.gradcheck(lambda h, w, b: linear_cross_entropy(h, w, b, targets_N, 5), tensors)
+    assert torch.autograd.gradcheck(lambda h, w, b: linear_cross_entropy(h, w, b, targets_N, rows=5), tensors)
 
 
 def test_a_target_without_probability_in_float32_costs_what_it_costs():
@@ -69,7 +88,7 @@ def test_never_more_scores_than_the_rows_of_a_chunk():
         return largest.most
 
     (h_ND, weight_VD, bias_V), targets_N = example()
-    ours = most(lambda: linear_cross_entropy(h_ND, weight_VD, bias_V, targets_N, 4))
+    ours = most(lambda: linear_cross_entropy(h_ND, weight_VD, bias_V, targets_N, rows=4))
     assert ours == max(4 * V, N * D, V * D) < N * V
     assert most(lambda: cross_entropy(linear(h_ND, weight_VD, bias_V), targets_N)) == N * V  # the red twin
 
@@ -87,7 +106,7 @@ def test_under_autocast_products_are_bfloat16_and_sums_float32(has_bias):
     (h_ND, weight_VD, bias_V), targets_N = example()
     bias_V = bias_V if has_bias else None
     with torch.autocast("cpu", torch.bfloat16):
-        loss = linear_cross_entropy(h_ND, weight_VD, bias_V, targets_N, 4)
+        loss = linear_cross_entropy(h_ND, weight_VD, bias_V, targets_N, rows=4)
     loss.backward()
     logits_NV = h_ND.bfloat16() @ weight_VD.bfloat16().T
     logits_NV = logits_NV if bias_V is None else logits_NV + bias_V.bfloat16()

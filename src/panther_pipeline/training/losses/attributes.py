@@ -1,16 +1,14 @@
 """Predicts each attribute of the next event beside its token, so that rare tokens teach through what they share.
 
-Shape letters: N positions with a target, n those of one chunk, F attributes, S ids of one attribute without padding,
-D width.
+Shape letters: N positions with a target, F attributes, S ids of one attribute without padding, D width.
 """
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from panther_pipeline.errors import ConfigurationError
-from panther_pipeline.training.losses.chunks import MAX_LOGITS, at_least_float32, mean_in_chunks
+from panther_pipeline.training.losses.linear_cross_entropy import linear_cross_entropy
 
 # Nats. An attribute that changes once in 700 events has less; divided by so little, its one surprise in a batch of
 # 2,000 events would cost as much as the rest together.
@@ -52,7 +50,7 @@ class AttributeHeads(nn.Module):
                 frequency_S = (torch.from_numpy(counts_f[f][1:]) + 0.5) / (counts_f[f][1:] + 0.5).sum()
                 bias_S.copy_(frequency_S.log())
 
-    def forward(self, h_ND: Tensor, attribute_ids_NF: Tensor, max_logits: int = MAX_LOGITS) -> Tensor:
+    def forward(self, h_ND: Tensor, attribute_ids_NF: Tensor) -> Tensor:
         """Mean over the attributes of cross-entropy / entropy in training, times the tokens' entropy; nats.
 
         Untrained, it costs as much as the untrained next-token loss, and so does every attribute in its share: none
@@ -62,20 +60,15 @@ class AttributeHeads(nn.Module):
         Args:
             h_ND: states of the positions that have a target.
             attribute_ids_NF: int64 attribute ids of the targets, 1 to S.
-            max_logits: largest n · ΣS of one chunk, see `mean_in_chunks`.
 
         Source: terms scaled to a reference task, TREASURE (arXiv 2511.19693).
         """
-
-        def loss_sum(h_nD: Tensor, ids_nF: Tensor) -> Tensor:
-            logits = at_least_float32(self.output(h_nD)).split(self.sizes, dim=-1)
-            losses = [
-                scale * cross_entropy(logits_nS, ids_nF[:, f] - 1, reduction="sum")
-                for f, scale, logits_nS in zip(self.attributes, self.scales, logits, strict=True)
-            ]
-            return torch.stack(losses).sum()
-
-        return mean_in_chunks(loss_sum, (h_ND, attribute_ids_NF), sum(self.sizes), max_logits)
+        weights, biases = self.output.weight.split(self.sizes), self.output.bias.split(self.sizes)
+        losses = [
+            scale * linear_cross_entropy(h_ND, weight_SD, bias_S, attribute_ids_NF[:, f] - 1)
+            for f, scale, weight_SD, bias_S in zip(self.attributes, self.scales, weights, biases, strict=True)
+        ]
+        return torch.stack(losses).sum()
 
 
 def entropy(counts: np.ndarray) -> float:

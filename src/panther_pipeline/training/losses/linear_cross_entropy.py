@@ -17,15 +17,20 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from panther_pipeline.training.losses.chunks import MAX_LOGITS, at_least_float32
-
+MAX_LOGITS = 1 << 24  # 64 MiB of float32 at a time
 # Numbers of a chunk on a CPU, 4 MiB of float32, and the rows below which the products get slow. For 6,400 rows of width
 # 64 and 3,704 classes on one thread: 0.12 s against 0.33 s of plain autograd.
 _CACHED_LOGITS, _FEWEST_ROWS = 1 << 20, 256
 
 
 def linear_cross_entropy(
-    h_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None, targets_N: Tensor, rows: int | None = None
+    h_ND: Tensor,
+    weight_VD: Tensor,
+    bias_V: Tensor | None,
+    targets_N: Tensor,
+    *,
+    others_V: Tensor | None = None,
+    rows: int | None = None,
 ) -> Tensor:
     """Mean of -log softmax(h Wᵀ + b)[target], nats; at least float32.
 
@@ -37,13 +42,15 @@ def linear_cross_entropy(
         weight_VD: float.
         bias_V: float, or none.
         targets_N: int64, below V.
+        others_V: float, added to the scores of all classes but the row's own target; -inf = no other row's negative.
+            No gradient flows into it.
         rows: n; by default what suits the device, never more than `MAX_LOGITS` scores.
     """
     if torch.is_autocast_enabled(h_ND.device.type):
         dtype = torch.get_autocast_dtype(h_ND.device.type)
         h_ND, weight_VD = h_ND.to(dtype), weight_VD.to(dtype)
     rows = rows or _rows(len(weight_VD), h_ND.device)
-    return _LinearCrossEntropy.apply(h_ND, weight_VD, bias_V, targets_N, rows) / len(targets_N)
+    return _LinearCrossEntropy.apply(h_ND, weight_VD, bias_V, targets_N, others_V, rows) / len(targets_N)
 
 
 def _rows(num_classes: int, device: torch.device) -> int:
@@ -55,11 +62,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
     """The sum over rows; its gradients are computed with it and handed out later."""
 
     @staticmethod
-    def forward(
-        ctx: Any, h_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None, targets_N: Tensor, rows: int
-    ) -> Tensor:
+    def forward(ctx: Any, h_ND: Tensor, *rest: Any) -> Tensor:
         with torch.autocast(h_ND.device.type, enabled=False):
-            total, *gradients = _loss_and_gradients(h_ND, weight_VD, bias_V, targets_N, rows)
+            total, *gradients = _loss_and_gradients(h_ND, *rest)
         ctx.save_for_backward(*gradients)
         return total
 
@@ -69,14 +74,19 @@ class _LinearCrossEntropy(torch.autograd.Function):
         of_h_ND, of_weight_VD, of_bias_V = ctx.saved_tensors
         dtype = of_h_ND.dtype
         of_bias_V = None if of_bias_V is None else gradient * of_bias_V
-        return (gradient * of_h_ND).to(dtype), (gradient * of_weight_VD).to(dtype), of_bias_V, None, None
+        return (gradient * of_h_ND).to(dtype), (gradient * of_weight_VD).to(dtype), of_bias_V, None, None, None
 
 
 def _loss_and_gradients(
-    h_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None, targets_N: Tensor, rows: int
+    h_ND: Tensor,
+    weight_VD: Tensor,
+    bias_V: Tensor | None,
+    targets_N: Tensor,
+    others_V: Tensor | None,
+    rows: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
     of_h_ND = torch.empty_like(h_ND)
-    of_weight_VD = torch.zeros_like(at_least_float32(weight_VD))
+    of_weight_VD = torch.zeros_like(_at_least_float32(weight_VD))
     of_bias_V = None if bias_V is None else torch.zeros_like(bias_V)
     losses = []
     # One place for all chunks: fresh memory would cost more than the products that fill it.
@@ -86,11 +96,14 @@ def _loss_and_gradients(
         logits_nV = torch.mm(h_nD, weight_VD.T, out=scores_nV[: len(h_nD)])
         if bias_V is not None:
             logits_nV.add_(bias_V)
-        logits_nV = at_least_float32(logits_nV)
-        best_n, own_n = logits_nV.amax(-1), logits_nV.gather(1, targets_n1)[:, 0]
+        logits_nV = _at_least_float32(logits_nV)
+        own_n1 = logits_nV.gather(1, targets_n1)
+        if others_V is not None:
+            logits_nV.add_(others_V).scatter_(1, targets_n1, own_n1)
+        best_n = logits_nV.amax(-1)
         prob_nV = torch.softmax(logits_nV, -1, out=logits_nV)
         # log Σ exp through the likeliest class: its p is at least 1 / V, where the target's may be 0 in float32.
-        losses.append((best_n - prob_nV.amax(-1).log() - own_n).sum())
+        losses.append((best_n - prob_nV.amax(-1).log() - own_n1[:, 0]).sum())
         of_logits_nV = prob_nV.scatter_add_(1, targets_n1, prob_nV.new_full((len(targets_n1), 1), -1.0))
         if of_bias_V is not None:
             of_bias_V.add_(of_logits_nV.sum(0))
@@ -101,3 +114,8 @@ def _loss_and_gradients(
         else:
             of_weight_VD.add_(of_logits_nV.T @ h_nD)
     return torch.stack(losses).sum(), of_h_ND, of_weight_VD, of_bias_V
+
+
+def _at_least_float32(x: Tensor) -> Tensor:
+    """Half precision is too short to sum exponentials in."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))

@@ -10,17 +10,16 @@ Source: Bengio and Senécal 2008 (doi 10.1109/TNN.2007.912312) for the estimate,
 about 1/S; Yi et al., RecSys 2019 (doi 10.1145/3298689.3346996) for in-batch candidates; Khrylchenko et al., RecSys
 2025 (arXiv 2507.09331) for leaving the positive as it is.
 
-Shape letters: N positions with a target, n those of one chunk, D width, V vocabulary, S candidates.
+Shape letters: N positions with a target, D width, V vocabulary, S candidates.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
-from panther_pipeline.training.losses.chunks import MAX_LOGITS, at_least_float32, mean_in_chunks
+from panther_pipeline.training.losses.linear_cross_entropy import linear_cross_entropy
+from panther_pipeline.training.protocol import NextTokenModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,14 +32,6 @@ class Candidates:
     def columns(self, targets_N: Tensor) -> Tensor:
         """int64 (N,): position of each target in `ids_S`."""
         return torch.searchsorted(self.ids_S, targets_N)
-
-    def corrected(self, logits_nS: Tensor, columns_n: Tensor) -> Tensor:
-        """Scores whose exponentials sum to an unbiased estimate of each row's Z.
-
-        A row's own target keeps its score: it is there for certain, and a negative equal to it is no negative.
-        """
-        own_n1 = columns_n[:, None]
-        return (logits_nS + self.log_weight_S).scatter(1, own_n1, logits_nS.gather(1, own_n1))
 
 
 def draw_candidates(targets_N: Tensor, frequency_V: Tensor, num_uniform: int, in_batch: bool) -> Candidates:
@@ -64,27 +55,17 @@ def draw_candidates(targets_N: Tensor, frequency_V: Tensor, num_uniform: int, in
     return Candidates(ids_S=ids_S, log_weight_S=count_V[ids_S].log() - expected_S.log())
 
 
-def sampled_token_loss(
-    h_ND: Tensor,
-    targets_N: Tensor,
-    logits: Callable[[Tensor, Tensor], Tensor],
-    candidates: Candidates,
-    max_logits: int = MAX_LOGITS,
-) -> Tensor:
+def sampled_token_loss(h_ND: Tensor, targets_N: Tensor, model: NextTokenModel, candidates: Candidates) -> Tensor:
     """Mean cross-entropy over the candidates, nats: an estimate of that over the vocabulary without [PAD].
 
-    Equal to it when every token is a candidate by uniform draw alone.
+    Equal to it when every token is a candidate by uniform draw alone. A row's own target keeps its score: it is there
+    for certain, and a negative equal to it is no negative.
 
     Args:
         h_ND: states of the positions that have a target.
         targets_N: int64 tokens.
-        logits: states (n, D) and tokens (S,) to scores (n, S).
+        model: gives the factors of the scores.
         candidates: see `draw_candidates`.
-        max_logits: largest n·S of one chunk, see `mean_in_chunks`.
     """
-
-    def loss_sum(h_nD: Tensor, columns_n: Tensor) -> Tensor:
-        logits_nS = at_least_float32(logits(h_nD, candidates.ids_S))
-        return cross_entropy(candidates.corrected(logits_nS, columns_n), columns_n, reduction="sum")
-
-    return mean_in_chunks(loss_sum, (h_ND, candidates.columns(targets_N)), len(candidates.ids_S), max_logits)
+    factors = model.next_token_factors(h_ND, candidates.ids_S)
+    return linear_cross_entropy(*factors, candidates.columns(targets_N), others_V=candidates.log_weight_S)
