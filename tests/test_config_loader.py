@@ -92,6 +92,14 @@ def test_runtime_parameter_changes_one_key_of_a_ledger(project, load_config, env
     assert loader["parameters"]["ledger"]["schema"] == {**stated, "user_id": "other"}
 
 
+def test_stated_parameters_are_known_but_for_what_names_a_person(project, load_config):
+    folder = project({"bank/parameters_a.yml": {"ablation": {"stated": "${stated_params:}"}}})
+    stated = {"training": {"steps": 3}, "evaluation": {"timeline": {"user_id": "Jane", "enabled": True}}}
+    loader = load_config("bank", folder, runtime_params=stated)
+    assert loader["parameters"]["ablation"]["stated"] == {"training.steps": 3, "evaluation.timeline.enabled": True}
+    assert load_config("bank", folder)["parameters"]["ablation"]["stated"] == {}
+
+
 def test_loading_twice_gives_the_same(project, load_config):
     folder = project({"bank/parameters_ledger.yml": {"ledger": {"schema": OWN_SCHEMA}}})
     loader = load_config("bank", folder)

@@ -4,8 +4,8 @@ Kedro's own loader, with three rules more. A new ledger is then two files, `cata
 
 * `ledger_name`, under which everything a run writes is kept, is the environment's name unless its `globals.yml` states
   another: the resolver `${environment:<name for base and local>}`.
-* What `--params` said is known as a whole: the resolver `${stated_params:}`, `{"a.b": value}`. Results name the command
-  that they come from.
+* What `--params` said is known as a whole: the resolver `${stated_params:}`, `{"a.b": value}`, but for what names
+  a person. Results name the command that they come from.
 * A ledger inherits nothing from another one: where an environment says which column is what, the `ledger` block of
   `base` is dropped as a whole before the two are merged. An environment that only overrides single keys of it (such as
   `test`) is merged key by key, as every other block is.
@@ -17,6 +17,8 @@ from typing import Any
 from kedro.config import OmegaConfigLoader
 from omegaconf import DictConfig, OmegaConf
 
+from panther_pipeline.parameters import flatten, public
+
 LEDGER = "ledger"
 _STATES_A_LEDGER = "ledger.schema.user_id"  # no ledger is without users, and no override of single keys needs it
 
@@ -27,7 +29,7 @@ class LedgerConfigLoader(OmegaConfigLoader):
     def __getitem__(self, key: str) -> dict[str, Any]:
         # Resolvers are shared by the whole process: another loader may have registered its own since.
         OmegaConf.register_new_resolver("environment", self._environment_name, replace=True)
-        OmegaConf.register_new_resolver("stated_params", lambda: _flat(self.runtime_params or {}), replace=True)
+        OmegaConf.register_new_resolver("stated_params", lambda: flatten(public(self.runtime_params)), replace=True)
         self._register_globals_resolver()
         return super().__getitem__(key)
 
@@ -42,14 +44,6 @@ class LedgerConfigLoader(OmegaConfigLoader):
         """The environment of this run; `otherwise` for base and local, which are no ledgers of their own."""
         env = self.env or self.default_run_env
         return otherwise if env in ("", self.base_env, self.default_run_env) else env
-
-
-def _flat(params: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """`{"a": {"b": 1}}` as `{"a.b": 1}`."""
-    flat: dict[str, Any] = {}
-    for key, value in params.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
 
 
 def _states_a_ledger(config: DictConfig) -> bool:

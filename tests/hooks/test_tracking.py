@@ -16,7 +16,7 @@ from pydantic import Field
 
 from panther_pipeline.config import Config
 from panther_pipeline.hooks.tracking import TrackingHook, metric_name
-from panther_pipeline.pipelines.reporting import flatten
+from panther_pipeline.parameters import flatten
 
 
 class Inner(Config):
@@ -29,8 +29,8 @@ class Block(Config):
 
 
 def test_typed_parameters_are_logged_key_by_key():
-    assert flatten("model", Block()) == {"model.inner.width": 3, "model.names": ["a"]}
-    assert flatten("seed", 7) == {"seed": 7}
+    assert flatten({"model": Block()}) == {"model.inner.width": 3, "model.names": ["a"]}
+    assert flatten({"seed": 7}) == {"seed": 7}
 
 
 @pytest.mark.parametrize("metric", ["hr@1", "recall@0.1%", "card_precision@100", "recall_at_fpr=1%"])

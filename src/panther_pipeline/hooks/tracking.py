@@ -25,7 +25,7 @@ from kedro.pipeline.node import Node
 from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH
 
 from panther_pipeline.code_version import read_code_version
-from panther_pipeline.pipelines.reporting import flatten
+from panther_pipeline.parameters import flatten, public
 
 # While it is imported, MLflow warns that a class of the plugin's lacks type hints, which no user can answer. A filter
 # does not help: MLflow puts "always show once" in front of all filters for exactly this warning. So what is said
@@ -37,7 +37,6 @@ for _warning in _said:
         warnings.warn_explicit(_warning.message, _warning.category, _warning.filename, _warning.lineno)
 
 logger = logging.getLogger(__name__)
-_PERSONAL = {"evaluation.timeline.user_id"}  # parameters that name a person: read, never written down
 
 # The plugin sets its own logger to INFO when it is imported, past any logging configuration.
 logging.getLogger("kedro_mlflow").setLevel(logging.WARNING)
@@ -67,8 +66,8 @@ class TrackingHook(MlflowHook):
         try:
             MlflowHook.after_context_created(self, self._context)
             # What it is given becomes tags.
-            public = {name: _public(value) for name, value in run_params.items()}
-            MlflowHook.before_pipeline_run(self, run_params=public, pipeline=pipeline, catalog=catalog)
+            told = {name: public(value) for name, value in run_params.items()}
+            MlflowHook.before_pipeline_run(self, run_params=told, pipeline=pipeline, catalog=catalog)
         except Exception as error:
             if self.run_id is None:
                 logger.warning("MLflow does not answer (%s); the run goes on untracked.", _describe(error))
@@ -82,12 +81,11 @@ class TrackingHook(MlflowHook):
     @hook_impl
     def before_node_run(self, node: Node, catalog: CatalogProtocol, inputs: dict[str, Any], is_async: bool) -> None:
         blocks = {name.removeprefix("params:"): value for name, value in inputs.items() if name.startswith("params:")}
-        params = {key: value for name, block in blocks.items() for key, value in flatten(name, block).items()}
+        params = public(flatten(blocks))
         if params and self.run_id is not None:
             with self._tracked("parameters"):
                 # MLflow refuses longer values, and then all parameters of the call.
-                public = {key: value for key, value in params.items() if key not in _PERSONAL}
-                mlflow.log_params({key: str(value)[:MAX_PARAM_VAL_LENGTH] for key, value in public.items()})
+                mlflow.log_params({key: str(value)[:MAX_PARAM_VAL_LENGTH] for key, value in params.items()})
 
     @hook_impl
     def after_dataset_loaded(self, dataset_name: str, data: Any, node: Node) -> None:
@@ -150,13 +148,6 @@ def metric_name(record: dict[str, Any]) -> str:
     """The MLflow name of a metric record: task/model/metric/split, in MLflow's alphabet."""
     name = f"{record['task']}/{record['model']}/{record['metric']}/{record['split']}"
     return re.sub(r"[^\w\-. :/]", "_", name.replace("@", "_at_").replace("%", "pct"))
-
-
-def _public(value: Any, prefix: str = "") -> Any:
-    """Without the parameters that name a person, however deep they are nested."""
-    if not isinstance(value, dict):
-        return value
-    return {key: _public(inner, f"{prefix}{key}.") for key, inner in value.items() if prefix + key not in _PERSONAL}
 
 
 def _describe(error: Exception) -> str:

@@ -14,7 +14,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH
-from pydantic import BaseModel
+
+from panther_pipeline.parameters import flatten
 
 logger = logging.getLogger(__name__)
 Report = Callable[[int, dict[str, float]], None]
@@ -64,20 +65,11 @@ def mlflow_child_run(name: str, params: dict[str, Any]) -> Iterator[Report]:
 def _start_child(client: MlflowClient, parent: Run, name: str, params: dict[str, Any]) -> Run:
     tags = {MLFLOW_PARENT_RUN_ID: parent.info.run_id}
     child = client.create_run(parent.info.experiment_id, run_name=name, tags=tags)
-    flat = {key: leaf for block, value in params.items() for key, leaf in flatten(block, value).items()}
+    flat = flatten(params)
     client.log_batch(
         child.info.run_id, params=[Param(key, str(value)[:MAX_PARAM_VAL_LENGTH]) for key, value in flat.items()]
     )
     return child
-
-
-def flatten(prefix: str, value: Any) -> dict[str, Any]:
-    """A parameter block as `block.key.key: value`; lists stay whole."""
-    if isinstance(value, BaseModel):
-        value = value.model_dump()
-    if not isinstance(value, dict):
-        return {prefix: value}
-    return {key: leaf for name, inner in value.items() for key, leaf in flatten(f"{prefix}.{name}", inner).items()}
 
 
 def _reporter(client: MlflowClient, run_id: str, prefix: str) -> Report:
