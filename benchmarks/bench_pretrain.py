@@ -52,7 +52,7 @@ from panther_pipeline.training.pretraining import untrained_backbone
 from pretraining_data import ledger_sequences, random_sequences
 from training_step import TimedStep
 
-LEDGERS = {"default": ("base", "simulated"), "films": ("movielens", "movielens")}  # environment and name
+ENVIRONMENTS = {"default": "base", "films": "movielens"}
 WIDE = {"dim": 256, "num_layers": 4, "num_heads": 4, "feed_forward_dim": 1024, "max_events": 256}
 WIDE_VOCAB_SIZE, WIDE_BATCH_SIZE = 4096, 16
 _PEAK_SECONDS = 0.2  # of every turn
@@ -70,12 +70,13 @@ class Size:
 
 def make_size(name: str, data: Path) -> Size:
     """`default` and `films` as their environments have them; `wide` with what WIDE changes."""
-    env, ledger = LEDGERS.get(name, ("base", ""))
+    env = ENVIRONMENTS.get(name, "base")
     loader = CONFIG_LOADER_CLASS(str(ROOT / "conf"), env=env, **CONFIG_LOADER_ARGS)
     blocks = loader["parameters"]["pretraining"]
     model, training = blocks["model"], blocks["training"]
-    if ledger:
-        sequences = ledger_sequences(data / "05_model_input" / ledger / "token_sequences", env)
+    if name in ENVIRONMENTS:
+        folder = data / "05_model_input" / loader["globals"]["ledger_name"] / "token_sequences"
+        sequences = ledger_sequences(folder, env)
     else:
         model, training = {**model, **WIDE}, {**training, "batch_size": WIDE_BATCH_SIZE}
         sequences = random_sequences(WIDE_VOCAB_SIZE, num_users=256, num_events=WIDE["max_events"] + 1)
@@ -202,7 +203,7 @@ def _gpt2_flops(size: Size, batch: TrainingBatch) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", choices=[*LEDGERS, "wide"], action="append", help="default: all")
+    parser.add_argument("--size", choices=[*ENVIRONMENTS, "wide"], action="append", help="default: all")
     parser.add_argument("--batches", type=int, default=40)
     parser.add_argument("--warm-up", type=int, default=5)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
@@ -213,7 +214,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     found = {}
-    for name in args.size or [*LEDGERS, "wide"]:
+    for name in args.size or [*ENVIRONMENTS, "wide"]:
         size = make_size(name, args.data)
         if args.precision:
             training = size.training.model_copy(update={"precision": args.precision})

@@ -14,6 +14,7 @@ from panther_pipeline.ablation.statistics import mean_metrics
 from panther_pipeline.ablation.store import RunStore
 from panther_pipeline.errors import TrainingError
 from panther_pipeline.ledger.splits import TEST, VALID
+from panther_pipeline.lock import taken
 
 CODE = {"commit": "abc", "version.torch": "2"}
 
@@ -71,7 +72,7 @@ def test_run_that_another_process_has_taken_comes_last(run, trained, tmp_path):
             other.close()  # the other process dies, its run untrained, while ours does the rest
 
     with other:
-        assert other.enter_context(RunStore(tmp_path).run("panther", 0).taken(wait=False))
+        assert other.enter_context(taken(RunStore(tmp_path).run("panther", 0).path))
         finished = run(watch=watch)
     assert trained == [("gru", 0), ("both", 0)]
     assert [one.variant for one in finished] == ["panther", "gru"]

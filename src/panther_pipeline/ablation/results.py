@@ -172,7 +172,7 @@ def _facts(
         "reference": grid.reference.name,
         "machines": sorted({run.record["machine"] for run in runs}),
         # Kept runs may be older than the page.
-        "trained_at": sorted({(run.record["commit"], run.record["version.torch"]) for run in runs}),
+        "trained_at": sorted(map(list, {(run.record["commit"], run.record["version.torch"]) for run in runs})),
     }
 
 

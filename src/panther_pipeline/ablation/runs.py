@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from panther_pipeline.cache import states
 from panther_pipeline.code_version import describe_machine
 from panther_pipeline.errors import TrainingError
 from panther_pipeline.ledger.splits import SPLIT_NAMES
+from panther_pipeline.lock import taken
 from panther_pipeline.metrics import next_transaction, ranking
 from panther_pipeline.metrics.config import RankingConfig
 from panther_pipeline.metrics.next_transaction import rank_column, rank_with_backbone, select_targets
@@ -88,39 +89,23 @@ def run_grid(
     """
     workshop = Workshop(grid, sequences, store, ranking, code_version)
     finished: dict[str, FinishedRun] = {}
-    failed: dict[str, str] = {}
+    failed: list[str] = []
     progress = Progress(grid, missing={str(run) for run in grid.runs if not workshop.is_trained(run)})
-
-    def finish(run: PlannedRun) -> None:
+    for run in workshop.take(grid.runs):
         progress.start(run, workshop.is_trained(run))
         try:
             with watch(run) as report:
-                finished[str(run)] = workshop.finish(run, report)
+                done = finished[str(run)] = workshop.finish(run, report)
         except TrainingError as error:
-            failed[str(run)] = f"{run}: {error}"
+            failed.append(f"{run}: {error}")
             logger.error("run %s failed, the others go on: %s", run, error)
             progress.end(run, "failed")
         else:
-            record = finished[str(run)].record
-            hit_rate = mean_metrics(finished[str(run)].ranks)["hr@10"]
-            progress.end(run, f"hr@10 {hit_rate:.4f}, {record['tokens_per_s'] or 0:,.0f} tokens/s")
-
-    taken_by_others = []
-    for run in grid.runs:
-        with workshop.taken(run, wait=False) as is_ours:
-            if is_ours:
-                finish(run)
-            else:
-                logger.info("%s: another process trains it", run)
-                taken_by_others.append(run)
-    for run in taken_by_others:
-        with workshop.taken(run, wait=True):
-            finish(run)
+            hit_rate = mean_metrics(done.ranks)["hr@10"]
+            progress.end(run, f"hr@10 {hit_rate:.4f}, {done.record['tokens_per_s'] or 0:,.0f} tokens/s")
     if failed:
         raise TrainingError(
-            "\n".join(
-                [f"{len(failed)} of {len(grid.runs)} runs failed; the others are finished and kept.", *failed.values()]
-            )
+            "\n".join([f"{len(failed)} of {len(grid.runs)} runs failed; the others are finished and kept.", *failed])
         )
     return [finished[str(run)] for run in grid.runs]
 
@@ -148,9 +133,19 @@ class Workshop:
     def is_trained(self, run: PlannedRun) -> bool:
         return self._folder(run).load_training(self.training_identity(run)) is not None
 
-    def taken(self, run: PlannedRun, wait: bool) -> AbstractContextManager[bool]:
-        """Whether the run is this process's own while the context lasts; see `RunFolder.taken`."""
-        return self._folder(run).taken(wait)
+    def take(self, runs: list[PlannedRun]) -> Iterator[PlannedRun]:
+        """Each run, kept from other processes until the next one is asked for; those that others have come last."""
+        others = []
+        for run in runs:
+            with taken(self._folder(run).path) as is_ours:
+                if is_ours:
+                    yield run
+                else:
+                    logger.info("%s: another process trains it", run)
+                    others.append(run)
+        for run in others:
+            with taken(self._folder(run).path, wait=True):
+                yield run
 
     def finish(self, run: PlannedRun, report: Report) -> FinishedRun:
         """Train or load the model, rank or load the ranks, report what there is."""

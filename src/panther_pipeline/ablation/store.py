@@ -8,7 +8,6 @@ import hashlib
 import json
 import logging
 import shutil
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from typing import Any
 import polars as pl
 
 from panther_pipeline.errors import ArtifactError
-from panther_pipeline.lock import taken
 from panther_pipeline.model.backbone import Backbone
 from panther_pipeline.publish import is_published, open_published, publish_folder
 from panther_pipeline.training.checkpoint import CheckpointFolder
@@ -53,10 +51,6 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-
-    def taken(self, wait: bool) -> AbstractContextManager[bool]:
-        """Keep other processes from the run; whether it was free. See `lock.taken`."""
-        return taken(self.path, wait)
 
     @property
     def checkpoints(self) -> CheckpointFolder:

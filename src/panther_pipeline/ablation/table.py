@@ -39,7 +39,7 @@ def _facts(facts: Record) -> str:
 
 def _older(facts: Record) -> list[str]:
     """The commits that runs were trained at, where the page was not made at the one commit of them all."""
-    trained = [list(each) for each in facts["trained_at"]]
+    trained = facts["trained_at"]
     if trained == [[facts["commit"], facts["version.torch"]]]:
         return []
     return ["trained at " + "; ".join(f"commit {commit or 'unknown'}, torch {torch}" for commit, torch in trained)]
