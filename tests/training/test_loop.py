@@ -192,9 +192,6 @@ class Repeater(torch.nn.Module):
     def forward(self, batch: EventBatch):
         return self.table(batch.token_ids_BT)
 
-    def next_token_logits(self, h):
-        return h
-
     def next_token_factors(self, h):
         return h, torch.eye(20), None
 

@@ -5,7 +5,7 @@ Shape letters: B windows, T positions, N positions with a target, F token attrib
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, linear
 
 from panther_pipeline.model.tuple_head import TupleHead
 from panther_pipeline.tokenizer.sequences import TokenSequences
@@ -52,8 +52,9 @@ def _sums_of_tokens(model: NextTokenModel, h_ND: Tensor, targets_N: Tensor) -> T
     """-log p and hits at 1 and 10, summed over the targets."""
     sums = torch.zeros(3, dtype=torch.float64)
     chunk = max(1, MAX_LOGITS // model.vocab_size)
+    h_ND, weight_VD, bias_V = model.next_token_factors(h_ND)
     for h_nD, targets_n in zip(h_ND.split(chunk), targets_N.split(chunk), strict=True):
-        logits_nV = model.next_token_logits(h_nD).float()
+        logits_nV = linear(h_nD, weight_VD, bias_V).float()
         rank_n = (logits_nV >= logits_nV.gather(1, targets_n[:, None])).sum(-1)
         nll = cross_entropy(logits_nV, targets_n, reduction="sum")
         sums += torch.tensor([nll.item(), (rank_n <= 1).sum().item(), (rank_n <= 10).sum().item()])

@@ -8,7 +8,7 @@ from panther_pipeline.model.batch import EventBatch
 
 
 class NextTokenModel(Protocol):
-    """A `torch.nn.Module` that maps histories to states and states to scores of the next token.
+    """A `torch.nn.Module` that maps histories to states and states to scores of the next token, linear(h', W, b).
 
     With a `tuple_head: TupleHead` it predicts attributes, not tokens, and its scores of tokens are not called.
     With a method `profile_vector(profile_ids_BP) -> Tensor | None` it is also trained contrastively.
@@ -26,8 +26,6 @@ class NextTokenModel(Protocol):
     def next_token_factors(
         self, h: Tensor, token_ids_S: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor | None]: ...
-
-    def next_token_logits(self, h: Tensor, token_ids_S: Tensor | None = None) -> Tensor: ...
 
     def train(self, mode: bool = True) -> "NextTokenModel": ...
 
