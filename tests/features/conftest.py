@@ -14,7 +14,12 @@ START = datetime(2024, 1, 1, tzinfo=UTC)
 @pytest.fixture(scope="session")
 def config() -> FeatureConfig:
     return FeatureConfig(
-        windows_days=[1, 7], risk_windows_days=[2, 30], time_zone="UTC", night_start_hour=22, night_end_hour=6
+        windows_days=[1, 7],
+        risk_windows_days=[2, 30],
+        novelty=None,
+        time_zone="UTC",
+        night_start_hour=22,
+        night_end_hour=6,
     )
 
 
@@ -34,6 +39,7 @@ def make_ledger(seed: int, num: int = 60, known_after_hours: int = 30) -> pl.Dat
             "event_id": [f"e{i}" for i in range(num)],
             "event_time": pl.Series(times, dtype=pl.Datetime("us", "UTC")),
             "amount_cents": [None if x < -900 else int(x) for x in rng.integers(-1000, 5000, num)],
+            "channel": rng.choice(["shop", "online", "(missing)"], num),
             "counterparty": [None if x == 0 else f"m{x}" for x in rng.integers(0, 5, num)],
             "label": pl.Series(labels, dtype=pl.Int8),
             "label_time": pl.Series(known, dtype=pl.Datetime("us", "UTC")),

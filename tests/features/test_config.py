@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from panther_pipeline.features.config import FeatureConfig
 
 GOOD = {
-    "windows_days": [1], "risk_windows_days": [1],
+    "windows_days": [1], "risk_windows_days": [1], "novelty": None,
     "time_zone": "UTC", "night_start_hour": 0, "night_end_hour": 7,
 }  # fmt: skip
 

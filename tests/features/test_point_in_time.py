@@ -1,81 +1,21 @@
-"""The fast features against a loop over the definition, and the rule "nothing from the future"."""
+"""The rule "nothing from the future", and ledgers that lack something. Values: tests/promises/p21_*."""
 
-import math
 from datetime import timedelta
-from statistics import fmean, pstdev
 
-import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from panther_pipeline.errors import ConfigurationError
 from panther_pipeline.features.config import FeatureConfig
 from panther_pipeline.features.point_in_time import compute_features
 
 from .conftest import make_ledger
 
 CONFIG = FeatureConfig(
-    windows_days=[1, 7], risk_windows_days=[2, 30], time_zone="UTC", night_start_hour=22, night_end_hour=6
+    windows_days=[1, 7], risk_windows_days=[2, 30], novelty=None, time_zone="UTC", night_start_hour=22, night_end_hour=6
 )
-
-
-def signed_log(x: float) -> float:
-    return math.copysign(math.log1p(abs(x)), x)
-
-
-def log_since(t, past: list[dict]) -> float:
-    return math.log1p(min((t - o["event_time"]).total_seconds() for o in past)) if past else -1.0
-
-
-def look_up(events: list[dict], e: dict, config: FeatureConfig) -> dict[str, float]:
-    """Every feature of one event, by filtering the whole ledger."""
-    t, amount = e["event_time"], (e["amount_cents"] or 0) / 100
-    mine = [o for o in events if o["user_id"] == e["user_id"] and o["event_time"] < t]
-    theirs = [o for o in events if e["counterparty"] is not None and o["counterparty"] == e["counterparty"]]
-    pair = [o for o in mine if e["counterparty"] is not None and o["counterparty"] == e["counterparty"]]
-    angle = 2 * math.pi * (t.hour + t.minute / 60) / 24
-    row = {
-        "amount": amount, "log_amount": signed_log(amount), "hour_sin": math.sin(angle),
-        "hour_cos": math.cos(angle), "weekday": t.weekday(),
-        "is_night": t.hour >= 22 or t.hour < 6, "is_weekend": t.weekday() >= 5,
-        "user_log_s_since_last": log_since(t, mine), "pair_log_s_since_last": log_since(t, pair),
-        "is_new_counterparty": e["counterparty"] is not None and not pair,
-        "user_num_counterparties": len({o["counterparty"] for o in mine} - {None}),
-    }  # fmt: skip
-    for days in config.windows_days:
-        window = [o for o in mine if o["event_time"] >= t - timedelta(days=days)]
-        paid = [(o["amount_cents"] or 0) / 100 for o in window] or [0.0]
-        mean, std = fmean(paid), pstdev(paid)
-        row[f"user_count_{days}d"] = len(window)
-        row[f"user_log_sum_{days}d"] = signed_log(sum(paid))
-        row[f"user_mean_{days}d"], row[f"user_std_{days}d"] = mean, std
-        row[f"amount_vs_mean_{days}d"] = signed_log(amount) - signed_log(mean) if window else 0
-        z = (amount - mean) / (std + 0.01)
-        row[f"amount_z_{days}d"] = min(max(z, -20), 20) if len(window) > 1 else 0
-        row[f"counterparty_count_{days}d"] = sum(t - timedelta(days=days) <= o["event_time"] < t for o in theirs)
-    everyone = {"user": [o for o in events if o["user_id"] == e["user_id"]], "counterparty": theirs}
-    for who, group in everyone.items():
-        for days in config.risk_windows_days:
-            labels = [o["label"] for o in group if o["label_time"] and t - timedelta(days=days) <= o["label_time"] < t]
-            row[f"{who}_known_count_{days}d"] = len(labels)
-            row[f"{who}_known_frauds_{days}d"] = sum(labels)
-            row[f"{who}_known_fraud_share_{days}d"] = sum(labels) / max(len(labels), 1)
-    return row
-
-
-@pytest.mark.parametrize("seed", range(8))
-def test_features_equal_brute_force(seed):
-    events = make_ledger(seed)
-    fast = compute_features(events, CONFIG)
-    rows = events.to_dicts()
-    slow = pl.DataFrame([look_up(rows, e, CONFIG) for e in rows], strict=False)
-    assert set(fast.columns) == {"event_id", *slow.columns}
-    for name in slow.columns:
-        expected = slow[name].cast(pl.Float64).to_numpy()
-        exact = any(part in name for part in ("_count_", "_frauds_", "is_", "_num_"))
-        rtol, atol = (0, 0) if exact else (2e-6, 1e-5)
-        np.testing.assert_allclose(fast[name].to_numpy(), expected, rtol=rtol, atol=atol, err_msg=name)
 
 
 @settings(max_examples=60, deadline=None)
@@ -110,6 +50,19 @@ def test_features_of_event_ignore_its_own_label_and_ties():
     with_twin = compute_features(pl.concat([events, twin]), CONFIG)
     alone = compute_features(events, CONFIG)
     assert with_twin.row(10) == alone.row(10)
+
+
+def test_novelty_is_of_the_named_attributes():
+    events = make_ledger(6)
+    columns = compute_features(events, CONFIG.model_copy(update={"novelty": []})).columns
+    assert "is_new_counterparty" in columns
+    assert "is_new_channel" not in columns
+    assert "is_new_channel" in compute_features(events, CONFIG).columns
+
+
+def test_novelty_of_an_unknown_attribute_is_refused():
+    with pytest.raises(ConfigurationError, match=r"novelty names city.*It has channel; null takes them all"):
+        compute_features(make_ledger(6), CONFIG.model_copy(update={"novelty": ["city", "channel"]}))
 
 
 def test_features_do_not_depend_on_row_order():

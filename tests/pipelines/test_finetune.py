@@ -98,7 +98,7 @@ def test_shipped_finetuning_parameters_are_valid(environments, load_config):
         assert read_blocks(load_config, env)
 
 
-def test_handbook_follows_the_published_protocol(load_config):
+def test_handbook_blocks_the_cards_that_its_protocol_blocks(load_config):
     task = read_blocks(load_config, "handbook")["task"]
-    assert task.fit_start == "2018-07-25"
-    assert task.exclude_known_compromised_users
+    assert task.fit_start is None
+    assert task.blocked_since == "2018-07-25"

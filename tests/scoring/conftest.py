@@ -41,7 +41,9 @@ def splits() -> SplitConfig:
 
 @pytest.fixture(scope="session")
 def task_config() -> FraudTaskConfig:
-    return FraudTaskConfig(fit_start="2024-01-03", calibration_share=0.25, exclude_known_compromised_users=False)
+    return FraudTaskConfig(
+        fit_start="2024-01-03", calibration_share=0.25, negatives_per_fraud=None, seed=0, blocked_since=None
+    )
 
 
 @pytest.fixture(scope="session")

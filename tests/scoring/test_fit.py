@@ -9,7 +9,7 @@ from sklearn.metrics import average_precision_score
 
 from panther_pipeline.errors import TrainingError
 from panther_pipeline.scoring.fit import MODEL_NAME, fit_fraud_head
-from panther_pipeline.scoring.task import CALIBRATION, FIT, JUDGED
+from panther_pipeline.scoring.task import CALIBRATION, FIT, JUDGED, assemble_fraud_task
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +33,23 @@ def test_head_scores_are_probabilities(fitted, task):
         score = scores.filter((scores["split"] == split) & (scores["seed"] == 0))["score"]
         assert score.is_between(0, 1).all()
         assert score.mean() == pytest.approx(task.label_R[task.rows(part)].mean(), abs=0.03)
+
+
+def test_probabilities_know_the_prior_when_non_frauds_are_sampled(
+    ledger, features, embeddings, task_config, head_config, splits
+):
+    config = task_config.model_copy(update={"negatives_per_fraud": 1})
+    sampled = assemble_fraud_task(ledger, features, embeddings, config, splits)
+    assert sampled.prior_shift < -2
+    head, scores = fit_fraud_head(sampled, head_config.model_copy(update={"seeds": [0]}))
+    network = head._network
+    numbers_RF = torch.from_numpy(np.hstack([sampled.features_RF, sampled.surprises_RS]))
+    judged = sampled.rows(JUDGED)
+    with torch.inference_mode():
+        raw = network(numbers_RF, torch.from_numpy(np.array(sampled.embeddings_RD)))[judged].sigmoid()
+    share = sampled.label_R[judged].mean()
+    assert raw.mean() == pytest.approx(share, rel=0.5)  # before Platt scaling, which would hide a wrong prior
+    assert scores.filter(split="test")["score"].mean() == pytest.approx(share, rel=0.3)
 
 
 def test_scores_cover_each_seed_and_no_fitted_row(fitted, task):

@@ -81,7 +81,7 @@ def test_features_of_another_ledger_are_refused(ledger, features, embeddings, ta
 
 
 def test_known_compromised_users_leave_the_test_from_the_next_day(ledger, features, embeddings, task_config, splits):
-    config = task_config.model_copy(update={"exclude_known_compromised_users": True})
+    config = task_config.model_copy(update={"blocked_since": "2024-01-03"})
     task = assemble_fraud_task(ledger, features, embeddings, config, splits)
     kept = set(task.events["event_id"].gather(task.rows(JUDGED)))
     frauds = ledger.filter((pl.col("label") == 1) & (pl.col("event_time") >= parse_instant("2024-01-03")))
@@ -93,6 +93,29 @@ def test_known_compromised_users_leave_the_test_from_the_next_day(ledger, featur
             expected.add(event["event_id"])
     assert kept == expected
     assert 0 < len(kept) < ledger.filter(pl.col("event_time") >= parse_instant("2024-01-24")).height
+
+
+def test_sampling_thins_non_frauds_of_the_fit_rows_alone(task, ledger, features, embeddings, task_config, splits):
+    config = task_config.model_copy(update={"negatives_per_fraud": 2})
+    sampled = assemble_fraud_task(ledger, features, embeddings, config, splits)
+    kept, all_rows = (t.label_R[t.rows(FIT)] for t in (sampled, task))
+    assert kept.sum() == all_rows.sum() > 0
+    assert (kept == 0).sum() == 2 * kept.sum()
+    assert sampled.kept_share == pytest.approx((kept == 0).sum() / (all_rows == 0).sum())
+    for part in (CALIBRATION, JUDGED):
+        assert (
+            sampled.events["event_id"]
+            .gather(sampled.rows(part))
+            .equals(task.events["event_id"].gather(task.rows(part)))
+        )
+    again = assemble_fraud_task(ledger, features, embeddings, config, splits)
+    assert again.events.equals(sampled.events)
+
+
+def test_sampling_keeps_all_where_there_are_too_few(task, ledger, features, embeddings, task_config, splits):
+    config = task_config.model_copy(update={"negatives_per_fraud": 1000})
+    assert assemble_fraud_task(ledger, features, embeddings, config, splits).events.equals(task.events)
+    assert task.prior_shift == 0
 
 
 def test_held_out_users_are_judged_but_never_fitted_on(ledger, features, embeddings, task_config, splits):
@@ -141,7 +164,9 @@ def test_handbook_protocol_gives_the_published_rows(shared_data):
         valid_share=None,
         held_out_user_share=0.0,
     )
-    config = FraudTaskConfig(fit_start="2018-07-25", calibration_share=0.2, exclude_known_compromised_users=True)
+    config = FraudTaskConfig(
+        fit_start="2018-07-25", calibration_share=0.2, negatives_per_fraud=None, seed=0, blocked_since="2018-07-25"
+    )
     features = events.select("event_id", pl.col("amount_cents").cast(pl.Float32))
     rows = np.arange(events.height)
     zeros = np.zeros(len(rows), np.float32)
@@ -157,7 +182,7 @@ def test_handbook_protocol_gives_the_published_rows(shared_data):
 
 def test_mutating_the_future_moves_no_fitted_row(ledger, embeddings, task_config, splits):
     config = FeatureConfig(
-        windows_days=[1, 7], risk_windows_days=[7], time_zone="UTC", night_start_hour=0, night_end_hour=7
+        windows_days=[1, 7], risk_windows_days=[7], novelty=None, time_zone="UTC", night_start_hour=0, night_end_hour=7
     )
     test_start = parse_instant("2024-01-24")
     changed = ledger.with_columns(

@@ -10,8 +10,9 @@ from panther_pipeline.config import Config
 class FeatureConfig(Config):
     """What the point-in-time features look back on."""
 
-    windows_days: list[int] = Field(min_length=1)  # amounts and counts of the user, counts of the counterparty
+    windows_days: list[int] = Field(min_length=1)  # what user and counterparty did; beside them always: ever
     risk_windows_days: list[int] = Field(min_length=1)  # known fraud: a label counts from its label_time on
+    novelty: list[str] | None  # categorical attributes whose first value for a user is a feature; null = all
     time_zone: str  # IANA zone in which hour, night and weekend are meant
     night_start_hour: int = Field(ge=0, le=23)  # the night runs from here ...
     night_end_hour: int = Field(ge=0, le=23)  # ... up to, not including, this hour; may cross midnight

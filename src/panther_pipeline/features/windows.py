@@ -1,89 +1,120 @@
-"""Counts and sums over windows of time, per group, exact and without a loop over rows.
+"""What a group did in a window of time before an instant: exact, by Polars, in one pass over sorted facts.
 
-Within a group the events are sorted by time, so every window [t-w, t) is a slice: two binary searches find
-its ends, prefix sums of integers give its total. Integers make the result exact: no future event can move a
-bit of it through rounding, because sums wrap modulo 2^64 and differences of wrapped sums are still right.
+Windows are closed on the left and open on the right, [t-w, t): nothing at t itself is seen. Sums are of integers, so no
+fact outside a window can move a bit of it through rounding.
 
-Shape letters: N events, Q queries, G groups.
+Shape letters: N rows of the ledger, P facts and questions in order of (group, time).
 """
+
+from functools import cached_property
 
 import numpy as np
 import polars as pl
 
-_NO_GROUP = -1
+from panther_pipeline.units import DAY_US
+
+EVER = None  # the window of everything before
+_EVER_US = 2**60  # longer than any ledger, and what is left of it after a subtraction still fits an int64
 _HALF_BITS = 32
 LARGEST_SQUARED_CENTS = 2**31 - 1  # above it the square of an amount would not fit the exact sum
+_ORDER = ["group", "time"]
+_CLOSED = "left"  # [t-w, t): what happens at t is not known when the event at t is decided
 
 
-def code_groups(values_N: pl.Series) -> np.ndarray:
-    """Number the distinct values 0..G-1; null becomes -1, which belongs to no group.
+def name_window(days: int | None) -> str:
+    """How the columns of a window end: `7d`, or `ever`."""
+    return "ever" if days is EVER else f"{days}d"
+
+
+def code_groups(*values_N: pl.Series) -> pl.Series:
+    """Number the distinct combinations; null where one of the values is null, which belongs to no group.
 
     Returns:
-        int64 (N,). The numbers have no meaning beyond equality.
+        Int64 (N,). The numbers have no meaning beyond equality.
     """
-    codes_N = values_N.rank("dense").cast(pl.Int64).fill_null(0).to_numpy()
-    return codes_N - 1
+    table = pl.DataFrame([values.rename(str(ix)) for ix, values in enumerate(values_N)])
+    complete = pl.all_horizontal(pl.all().is_not_null())
+    return table.select(pl.when(complete).then(pl.struct(pl.all())).rank("dense").cast(pl.Int64)).to_series()
 
 
-class Timeline:
-    """Instants replaced by their rank, so that (group, time) fits one int64 for any ledger."""
+class Windows:
+    """Facts of each group in order of time, and the instants at which the N rows ask about them."""
 
-    def __init__(self, *times_us: np.ndarray) -> None:
-        self._instants = np.unique(np.concatenate(times_us))
-        self.size = len(self._instants) + 1
-
-    def rank(self, time_us_Q: np.ndarray) -> np.ndarray:
-        """How many distinct instants lie strictly before each one: int64 (Q,) in [0, size)."""
-        return np.searchsorted(self._instants, time_us_Q)
-
-
-class GroupedTimes:
-    """Events of each group in order of time, ready for "which of them lie before t" questions."""
-
-    def __init__(self, group_N: np.ndarray, rank_N: np.ndarray, size: int, keep_N: np.ndarray | None = None) -> None:
-        """Sort the events once.
+    def __init__(self, facts: pl.DataFrame, questions: pl.DataFrame | None = None) -> None:
+        """Sort once.
 
         Args:
-            group_N: int64 group of each event; -1 = in no group, left out.
-            rank_N: int64 rank of the instant by which windows are cut.
-            size: `Timeline.size` of the ranks.
-            keep_N: bool; only these events count. None = all.
+            facts: group (Int64, null = in no group), time (Int64 microseconds) and the columns to aggregate.
+            questions: group and time of each row of the ledger; None = the facts ask, each about those before it.
         """
-        member_N = group_N != _NO_GROUP
-        rows = np.flatnonzero(member_N if keep_N is None else member_N & keep_N)
-        self._stride = size
-        key = group_N[rows] * size + rank_N[rows]
-        order = np.argsort(key, kind="stable")
-        self._keys, self._rows = key[order], rows[order]
+        asked = facts if questions is None else questions
+        table = asked.with_row_index("row")
+        if questions is not None:
+            table = pl.concat([table, facts], how="diagonal")
+        self._table = table.filter(pl.col("group").is_not_null()).sort(_ORDER)
+        places = self._table.select("row", place=pl.int_range(pl.len())).drop_nulls("row")
+        rows = asked.with_row_index("row").select("row")
+        self._position_N = rows.join(places, on="row", how="left", maintain_order="left")["place"]
 
-    def first_at_or_after(self, group_Q: np.ndarray, rank_Q: np.ndarray) -> np.ndarray:
-        """Position, in sorted order, of the group's first event at or after an instant.
+    def look_back(self, days: int | None, **aggregates: pl.Expr) -> pl.DataFrame:
+        """Aggregate what each row sees in its window.
+
+        Args:
+            days: length of the window; `EVER` for everything before.
+            aggregates: named expressions over the columns of the facts.
 
         Returns:
-            int64 (Q,), a border for `prefix_sums` and `row_before`; meaningless (but harmless) for group -1.
+            One row per row of the ledger; all null for a row in no group.
         """
-        return np.searchsorted(self._keys, group_Q * self._stride + rank_Q)
+        return self._align(self._roll(days, **aggregates))
 
-    def prefix_sums(self, values_N: np.ndarray) -> np.ndarray:
-        """Prefix sums (one more than events) of an int64 column in sorted order."""
-        return np.concatenate(([0], np.cumsum(values_N[self._rows], dtype=np.int64)))
+    def count_distinct(self, days: int | None, column: str) -> pl.Series:
+        """How many values of a column each row sees in its window; nulls are no value.
 
-    def row_before(self, position_Q: np.ndarray, group_Q: np.ndarray) -> np.ndarray:
-        """Row of the group's last event before a border, or -1 where there is none."""
-        if not len(self._rows):
-            return np.full(len(position_Q), -1)
-        index_Q = np.maximum(position_Q - 1, 0)
-        found_Q = (position_Q > 0) & (self._keys[index_Q] // self._stride == group_Q) & (group_Q != _NO_GROUP)
-        return np.where(found_Q, self._rows[index_Q], -1)
+        Of the facts of one value in a window, count the first: that whose predecessor lies before the window. Windows
+        only move forward, so each fact counts in neighbouring windows, and is added and taken off at two borders.
+        """
+        size_P = self._roll(days, size=pl.len())["size"].to_numpy().astype(np.int64)
+        end_P = self._end_P
+        start_P = end_P - size_P
+        fact_P, before_P = self._find_facts(column)
+        enters_P = np.searchsorted(end_P, fact_P, side="right")
+        enters_P = np.maximum(enters_P, np.searchsorted(start_P, before_P, side="right"))
+        leaves_P = np.maximum(enters_P, np.searchsorted(start_P, fact_P, side="right"))
+        steps_P = np.bincount(enters_P, minlength=len(size_P) + 1) - np.bincount(leaves_P, minlength=len(size_P) + 1)
+        return self._align(pl.DataFrame({"count": np.cumsum(steps_P)[:-1]})).to_series()
+
+    @cached_property
+    def _end_P(self) -> np.ndarray:
+        """Where the windows of each place end: at the first place of the same group and instant."""
+        is_first_P = np.any(np.diff(self._table.select(_ORDER).to_numpy(), axis=0, prepend=-1) != 0, axis=1)
+        return np.maximum.accumulate(np.where(is_first_P, np.arange(len(is_first_P)), 0))
+
+    def _find_facts(self, column: str) -> tuple[np.ndarray, np.ndarray]:
+        """Places where the column has a value, and where the group had that value before: a place, or -1."""
+        table = self._table.select("group", column, place=pl.int_range(pl.len())).drop_nulls(column)
+        table = table.sort("group", column, "place")
+        is_same = (pl.col("group") == pl.col("group").shift(1)) & (pl.col(column) == pl.col(column).shift(1))
+        before = pl.when(is_same).then(pl.col("place").shift(1)).otherwise(-1)
+        return table["place"].to_numpy(), table.select(before).to_series().to_numpy()
+
+    def _roll(self, days: int | None, **aggregates: pl.Expr) -> pl.DataFrame:
+        period_us = _EVER_US if days is EVER else days * DAY_US
+        rolled = self._table.rolling("time", period=f"{period_us}i", group_by="group", closed=_CLOSED).agg(**aggregates)
+        assert rolled.select(_ORDER).equals(self._table.select(_ORDER)), "Polars gave windows in another order"
+        return rolled.drop(_ORDER)
+
+    def _align(self, values: pl.DataFrame) -> pl.DataFrame:
+        return values.select(pl.all().gather(self._position_N))
 
 
-def split_square(cents_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def split_square(cents_N: pl.Series) -> tuple[pl.Series, pl.Series]:
     """The square of each amount as (high, low) halves of 32 bits: sums of millions of them stay exact."""
-    clipped_N = np.clip(cents_N, -LARGEST_SQUARED_CENTS, LARGEST_SQUARED_CENTS)
+    clipped_N = cents_N.clip(-LARGEST_SQUARED_CENTS, LARGEST_SQUARED_CENTS)
     square_N = clipped_N * clipped_N
-    return square_N >> _HALF_BITS, square_N & (2**_HALF_BITS - 1)
+    return square_N // 2**_HALF_BITS, square_N % 2**_HALF_BITS
 
 
-def join_square(high_Q: np.ndarray, low_Q: np.ndarray) -> np.ndarray:
+def join_square(high: pl.Expr, low: pl.Expr) -> pl.Expr:
     """float64 sum of squares from the sums of the two halves."""
-    return high_Q.astype(np.float64) * 2.0**_HALF_BITS + low_Q
+    return high.cast(pl.Float64) * 2.0**_HALF_BITS + low

@@ -43,9 +43,9 @@ class HeadConfig(Config):
 def fit_fraud_head(task: FraudTask, config: HeadConfig) -> tuple[FraudHead, pl.DataFrame]:
     """Train one head per seed.
 
-    Frauds are rare; rows are neither resampled nor reweighted, so probabilities stay probabilities: the log
-    odds of the fit rows are an offset of the logit, and Platt scaling on the calibration rows corrects what
-    is left.
+    Frauds are rare, and the fit rows may hold a sample of the non-frauds. Probabilities stay probabilities: the log
+    odds of the fit rows are an offset of the logit, corrected for the sampling after training, and Platt scaling on
+    the calibration rows, which are never sampled, corrects what is left.
 
     Returns:
         The head of the first seed, and the scores of all seeds on calibration and test rows. A task that
@@ -92,6 +92,7 @@ def _train(task: FraudTask, config: HeadConfig, seed: int) -> DeepCrossNetwork:
             elif (waited := waited + 1) >= config.patience:
                 break
     network.load_state_dict(best)
+    network.log_odds += task.prior_shift
     logit_R = _predict(network, numbers_RF[calibration], embedding_RD[calibration])
     scaler = PlattScaler.fit(logit_R, label_R[calibration].numpy())
     network.platt_slope.fill_(scaler.slope)

@@ -8,6 +8,7 @@ ledger.
 """
 
 import logging
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,7 +32,11 @@ class FraudTaskConfig(Config):
 
     fit_start: Instant | None  # ISO instant; older events are not fitted on (null = from the start of the ledger)
     calibration_share: float = Field(gt=0, lt=1)  # newest share of the labelled rows: early stopping and calibration
-    exclude_known_compromised_users: bool  # drop test events of users whose fraud was known when the day began
+    negatives_per_fraud: int | None = Field(ge=1)  # fitted non-frauds per fitted fraud, drawn at random; null = all
+    seed: int = Field(ge=0)  # of that draw
+    # ISO instant; drop test events of users with a fraud since then that was known when the day began (null = none):
+    # their cards are blocked, nobody has to score them
+    blocked_since: Instant | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +49,17 @@ class FraudTask:
     embeddings_RD: np.ndarray  # float32; zeros without history
     surprises_RS: np.ndarray  # float32: surprise (nats), surprise_z (standard deviations), cosine
     feature_names: list[str]
+    kept_share: float  # of the fitted non-frauds, after sampling; parts other than FIT are never sampled
+
+    @property
+    def prior_shift(self) -> float:
+        """What to add to the logit of a model of the fit rows, so that it knows how rare frauds really are.
+
+        Leaving out non-frauds multiplies the odds of fraud by 1 / kept_share in every region of the inputs.
+
+        Source: Elkan, "The foundations of cost-sensitive learning" (2001), theorem 2.
+        """
+        return math.log(self.kept_share)
 
     @property
     def label_R(self) -> np.ndarray:
@@ -91,6 +107,7 @@ def assemble_fraud_task(
         )
     _check_embeddings(event_embeddings, valid_events)
     part_N = _assign_parts(valid_events, config, splits)
+    kept_share = _sample_negatives(part_N, valid_events["label"].to_numpy(), config)
     time_N = valid_events["event_time"].to_numpy()
     chosen = np.flatnonzero(part_N >= 0)
     chosen = chosen[np.argsort(time_N[chosen], kind="stable")]
@@ -107,7 +124,20 @@ def assemble_fraud_task(
         embeddings_RD=embeddings_RD,
         surprises_RS=surprises_RS,
         feature_names=names,
+        kept_share=kept_share,
     )
+
+
+def _sample_negatives(part_N: np.ndarray, label_N: np.ndarray, config: FraudTaskConfig) -> float:
+    """Take non-frauds that are not drawn out of the fit rows, in place, and say which share was kept."""
+    frauds = int(((part_N == FIT) & (label_N == 1)).sum())
+    negatives = np.flatnonzero((part_N == FIT) & (label_N == 0))
+    if config.negatives_per_fraud is None or config.negatives_per_fraud * frauds >= len(negatives) or not frauds:
+        return 1.0
+    num_kept = config.negatives_per_fraud * frauds
+    dropped = np.random.default_rng(config.seed).permutation(negatives)[num_kept:]
+    part_N[dropped] = -1
+    return num_kept / len(negatives)
 
 
 def _assign_parts(events: pl.DataFrame, config: FraudTaskConfig, splits: SplitConfig) -> np.ndarray:
@@ -129,13 +159,14 @@ def _assign_parts(events: pl.DataFrame, config: FraudTaskConfig, splits: SplitCo
         border_us = np.quantile(time_us_N[fit_rows], 1 - config.calibration_share, method="higher")
         part_N[fit_rows[time_us_N[fit_rows] >= border_us]] = CALIBRATION
     judged_N = (split_N == TEST) & events["label"].is_not_null().to_numpy()
-    if config.exclude_known_compromised_users:
-        judged_N &= ~_is_known_compromised(events, time_us_N, known_us_N, labelled_N & (time_us_N >= fit_start_us))
+    if config.blocked_since is not None:
+        counts_N = labelled_N & (time_us_N >= to_us(parse_instant(config.blocked_since)))
+        judged_N &= ~_is_blocked(events, time_us_N, known_us_N, counts_N)
     part_N[judged_N] = JUDGED
     return part_N
 
 
-def _is_known_compromised(
+def _is_blocked(
     events: pl.DataFrame, time_us_N: np.ndarray, known_us_N: np.ndarray, counts_N: np.ndarray
 ) -> np.ndarray:
     """Whether a fraud of the event's user was known before the event's day began (UTC).

@@ -74,6 +74,6 @@ def _fit_and_score(inputs_RX: np.ndarray, task: FraudTask, config: TreeConfig, s
     )
     fit, calibration = task.rows(FIT), task.rows(CALIBRATION)
     trees.fit(inputs_RX[fit], task.label_R[fit])
-    logit_R = to_logit(trees.predict_proba(inputs_RX)[:, 1])
+    logit_R = to_logit(trees.predict_proba(inputs_RX)[:, 1]) + task.prior_shift
     scaler = PlattScaler.fit(logit_R[calibration], task.label_R[calibration])
     return scaler.apply(logit_R)
