@@ -1,8 +1,7 @@
-"""Our metrics against scikit-learn and against counting."""
+"""Our metrics against counting. Against scikit-learn: tests/promises/p25_*."""
 
 import numpy as np
 import pytest
-from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
 from panther_pipeline.metrics import curves
 from panther_pipeline.metrics.curves import RankedRows
@@ -18,18 +17,6 @@ def random_case(seed: int):
     weight = rng.integers(0, 4, num)
     weight[:2] = 1
     return score, label, weight
-
-
-@pytest.mark.parametrize("seed", range(200))
-def test_metrics_equal_scikit_learn(seed):
-    score, label, weight = random_case(seed)
-    curve = RankedRows.of(score, label).curve(weight)
-    for ours, theirs in (
-        (curves.average_precision, average_precision_score),
-        (curves.roc_auc, roc_auc_score),
-        (curves.brier, brier_score_loss),
-    ):
-        assert ours(curve) == pytest.approx(theirs(label, score, sample_weight=weight), abs=1e-12)
 
 
 METRICS = [
