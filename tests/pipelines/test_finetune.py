@@ -11,6 +11,7 @@ from kedro.runner import SequentialRunner
 
 from panther_pipeline.features.config import FeatureConfig
 from panther_pipeline.ledger.splits import SplitConfig
+from panther_pipeline.metrics.fraud import FRAUD_MODELS
 from panther_pipeline.pipelines.finetune import create_pipeline
 from panther_pipeline.scoring.fit import HeadConfig
 from panther_pipeline.scoring.task import FraudTaskConfig
@@ -81,7 +82,7 @@ def test_finetune_makes_all_its_outputs(load_config, valid_events):
     assert create_pipeline().all_outputs() >= OUTPUTS
     catalog = run_pipeline(load_config, valid_events)
     scores = catalog.load("fraud_scores")
-    assert set(scores["model"]) == {"trees_features", "trees_embeddings", "trees_both", "panther_head"}
+    assert set(scores["model"]) == set(FRAUD_MODELS)
     assert scores["score"].is_between(0, 1).all()
     assert catalog.load("fraud_head").is_trained
 

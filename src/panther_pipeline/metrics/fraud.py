@@ -31,7 +31,14 @@ METRICS: dict[str, Metric] = {
     "brier": curves.brier,
     "expected_calibration_error": curves.expected_calibration_error,
 }
-FRAUD_MODELS = ["trees_features", "trees_embeddings", "trees_both", "panther_head"]  # in the order of tables
+FRAUD_MODELS = [  # in the order of tables
+    "deviation_surprise",
+    "deviation_cosine",
+    "trees_features",
+    "trees_embeddings",
+    "trees_both",
+    "panther_head",
+]
 # What the embeddings add and what the head adds to trees. Fixed beforehand: the best of several is no fair baseline.
 COMPARISONS = [
     ("trees_both", "trees_features"),

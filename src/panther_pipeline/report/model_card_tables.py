@@ -92,7 +92,7 @@ def tuple_table(metrics: list[Record], split: str) -> str:
 
 
 def fraud_table(metrics: list[Record]) -> str:
-    """Fraud metrics of the test window; the four rows of the comparison are there even when not measured."""
+    """Fraud metrics of the test window; the rows of the comparison are there even when not measured."""
     records = [r for r in metrics if r["task"] == "fraud" and r["split"] == "test" and "difference" not in r["metric"]]
     if not records:
         caption = "Not measured: this ledger has no labels, or its test window lacks one of the two classes."

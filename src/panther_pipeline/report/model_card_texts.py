@@ -53,9 +53,10 @@ PROTOCOL = [
     ),
     "Users without training events are part of the first table and have a table of their own.",
     (
-        "Fraud: trees_features sees point-in-time features, trees_embeddings the cached embedding, trees_both"
-        " both, panther_head the fused head; all on the same events, at natural prevalence, with labels only "
-        "once they were known."
+        "Fraud: deviation_surprise and deviation_cosine know no fraud: they rank by how improbable a transaction was "
+        "for its user, and how unlike the expected one. trees_features sees point-in-time features, trees_embeddings "
+        "the cached embedding, trees_both both, panther_head the fused head; all on the same events, at natural "
+        "prevalence, with labels only once they were known."
     ),
 ]
 

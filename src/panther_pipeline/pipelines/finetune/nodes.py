@@ -5,7 +5,7 @@ import polars as pl
 from panther_pipeline.features import point_in_time
 from panther_pipeline.features.config import FeatureConfig
 from panther_pipeline.ledger.splits import SplitConfig
-from panther_pipeline.scoring import fit, scores, task, trees
+from panther_pipeline.scoring import deviations, fit, scores, task, trees
 from panther_pipeline.scoring.fit import HeadConfig
 from panther_pipeline.scoring.head import FraudHead
 from panther_pipeline.scoring.task import FraudTask, FraudTaskConfig
@@ -38,6 +38,13 @@ def fit_tree_baselines(fraud_task: FraudTask, config: TreeConfig) -> pl.DataFram
     return trees.fit_tree_baselines(fraud_task, config)
 
 
-def collect_scores(tree_scores: pl.DataFrame, head_scores: pl.DataFrame) -> pl.DataFrame:
-    """The four rows of the comparison in one table."""
-    return scores.collect_scores(tree_scores, head_scores)
+def score_deviations(fraud_task: FraudTask) -> pl.DataFrame:
+    """The scores of deviation from expected behaviour alone."""
+    return deviations.score_deviations(fraud_task)
+
+
+def collect_scores(
+    deviation_scores: pl.DataFrame, tree_scores: pl.DataFrame, head_scores: pl.DataFrame
+) -> pl.DataFrame:
+    """All rows of the comparison in one table."""
+    return scores.collect_scores(deviation_scores, tree_scores, head_scores)

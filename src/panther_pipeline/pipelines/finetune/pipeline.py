@@ -8,11 +8,12 @@ from panther_pipeline.pipelines.finetune.nodes import (
     compute_features,
     fit_fraud_head,
     fit_tree_baselines,
+    score_deviations,
 )
 
 
 def create_pipeline(**kwargs) -> Pipeline:
-    """A calibrated fraud head beside three boosted-tree baselines on the same rows."""
+    """A calibrated fraud head beside deviation alone and three boosted-tree baselines on the same rows."""
     return Pipeline(
         [
             Node(
@@ -46,8 +47,14 @@ def create_pipeline(**kwargs) -> Pipeline:
                 name="fit_tree_baselines",
             ),
             Node(
+                score_deviations,
+                inputs="fraud_task",
+                outputs="deviation_scores",
+                name="score_deviations",
+            ),
+            Node(
                 collect_scores,
-                inputs=["tree_scores", "head_scores"],
+                inputs=["deviation_scores", "tree_scores", "head_scores"],
                 outputs="fraud_scores",
                 name="collect_scores",
             ),
