@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from panther_pipeline.ledger.splits import SplitConfig
-from panther_pipeline.scoring.dcn import NetworkConfig
 from panther_pipeline.scoring.fit import HeadConfig
+from panther_pipeline.scoring.networks.config import NetworkConfig
 from panther_pipeline.scoring.task import FraudTask, FraudTaskConfig, assemble_fraud_task
 from panther_pipeline.scoring.trees import TreeConfig
 
@@ -105,7 +105,7 @@ def unlabelled_task(ledger, features, embeddings, task_config, splits) -> FraudT
 @pytest.fixture(scope="session")
 def network_config() -> NetworkConfig:
     return NetworkConfig(
-        num_frequencies=4, frequency_scale=0.3, number_width=4, num_cross_layers=2, cross_rank=4,
+        kind="dcn", num_frequencies=4, frequency_scale=0.3, number_width=4, num_cross_layers=2, cross_rank=4,
         deep_widths=[16], dropout=0.1,
     )  # fmt: skip
 

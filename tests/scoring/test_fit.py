@@ -27,6 +27,14 @@ def test_head_learns_from_features_and_embeddings(fitted, task):
     assert average_precision_score(label, full) > average_precision_score(label, blind) + 0.01
 
 
+@pytest.mark.parametrize("kind", ["deep_fm", "logistic"])
+def test_other_kinds_of_head_learn_too(task, head_config, kind):
+    network = head_config.network.model_copy(update={"kind": kind})
+    config = head_config.model_copy(update={"network": network, "seeds": [0]})
+    judged = fit_fraud_head(task, config)[1].filter(split="test")
+    assert average_precision_score(judged["label"], judged["score"]) > 0.8
+
+
 def test_head_scores_are_probabilities(fitted, task):
     _, scores = fitted
     for split, part in (("calibration", CALIBRATION), ("test", JUDGED)):

@@ -7,16 +7,17 @@ from safetensors.torch import load_file, save_file
 
 from panther_pipeline.errors import ArtifactError, ConfigurationError
 from panther_pipeline.publish import open_published, publish_folder
-from panther_pipeline.scoring.dcn import DeepCrossNetwork
 from panther_pipeline.scoring.head import NUM_SURPRISES, FraudHead
+from panther_pipeline.scoring.networks.build import build_network
 
 NAMES = ["amount", "hour"]
 
 
-@pytest.fixture
-def head(network_config):
+@pytest.fixture(params=["dcn", "deep_fm", "logistic"])
+def head(network_config, request):
     torch.manual_seed(0)
-    return FraudHead(NAMES, 4, network_config, DeepCrossNetwork(len(NAMES) + NUM_SURPRISES, 4, network_config))
+    config = network_config.model_copy(update={"kind": request.param})
+    return FraudHead(NAMES, 4, config, build_network(len(NAMES) + NUM_SURPRISES, 4, config))
 
 
 def inputs(num: int, seed: int = 0):

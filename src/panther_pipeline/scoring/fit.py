@@ -18,8 +18,10 @@ from tqdm import tqdm
 from panther_pipeline.config import Config
 from panther_pipeline.errors import TrainingError
 from panther_pipeline.scoring.calibration import PlattScaler
-from panther_pipeline.scoring.dcn import DeepCrossNetwork, NetworkConfig
 from panther_pipeline.scoring.head import NUM_SURPRISES, FraudHead
+from panther_pipeline.scoring.networks.base import HeadNetwork
+from panther_pipeline.scoring.networks.build import build_network
+from panther_pipeline.scoring.networks.config import NetworkConfig
 from panther_pipeline.scoring.scores import collect_scores, empty_scores, tabulate_scores
 from panther_pipeline.scoring.task import CALIBRATION, FIT, FraudTask
 
@@ -70,7 +72,7 @@ def fit_fraud_head(task: FraudTask, config: HeadConfig) -> tuple[FraudHead, pl.D
     return heads[0], collect_scores(*tables)
 
 
-def _train(task: FraudTask, config: HeadConfig, seed: int) -> DeepCrossNetwork:
+def _train(task: FraudTask, config: HeadConfig, seed: int) -> HeadNetwork:
     """The network of the best epoch, calibrated."""
     numbers_RF = torch.from_numpy(np.hstack([task.features_RF, task.surprises_RS]))
     embedding_RD = torch.from_numpy(np.array(task.embeddings_RD))
@@ -79,7 +81,7 @@ def _train(task: FraudTask, config: HeadConfig, seed: int) -> DeepCrossNetwork:
     # Initialisation and dropout draw from torch's global state: give them one of their own and put it back.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = DeepCrossNetwork(len(task.feature_names) + NUM_SURPRISES, task.embeddings_RD.shape[1], config.network)
+        network = build_network(len(task.feature_names) + NUM_SURPRISES, task.embeddings_RD.shape[1], config.network)
         _set_statistics(network, numbers_RF[fit], embedding_RD[fit], label_R[fit])
         optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
         best, best_precision, waited = copy.deepcopy(network.state_dict()), -1.0, 0
@@ -101,7 +103,7 @@ def _train(task: FraudTask, config: HeadConfig, seed: int) -> DeepCrossNetwork:
     return network
 
 
-def _set_statistics(network: DeepCrossNetwork, numbers_RF: Tensor, embedding_RD: Tensor, label_R: Tensor) -> None:
+def _set_statistics(network: HeadNetwork, numbers_RF: Tensor, embedding_RD: Tensor, label_R: Tensor) -> None:
     """Means and spreads of the fit rows alone; a constant input is only centred."""
     for name, values in (("number", numbers_RF), ("embedding", embedding_RD)):
         suffix = "F" if name == "number" else "D"
@@ -112,7 +114,7 @@ def _set_statistics(network: DeepCrossNetwork, numbers_RF: Tensor, embedding_RD:
 
 
 def _run_epoch(
-    network: DeepCrossNetwork,
+    network: HeadNetwork,
     optimizer: torch.optim.Optimizer,
     fit: Tensor,
     rows: tuple[Tensor, Tensor, Tensor],
@@ -133,7 +135,7 @@ def _run_epoch(
         optimizer.step()
 
 
-def _predict(network: DeepCrossNetwork, numbers_RF: Tensor, embedding_RD: Tensor) -> np.ndarray:
+def _predict(network: HeadNetwork, numbers_RF: Tensor, embedding_RD: Tensor) -> np.ndarray:
     network.eval()
     with torch.inference_mode():
         return network(numbers_RF, embedding_RD).numpy()

@@ -15,7 +15,9 @@ from safetensors.torch import load_file, save_file
 
 from panther_pipeline.errors import ArtifactError, ConfigurationError
 from panther_pipeline.publish import open_published, publish_folder
-from panther_pipeline.scoring.dcn import DeepCrossNetwork, NetworkConfig
+from panther_pipeline.scoring.networks.base import HeadNetwork
+from panther_pipeline.scoring.networks.build import build_network
+from panther_pipeline.scoring.networks.config import NetworkConfig
 
 NUM_SURPRISES = 3  # surprise, surprise_z, cosine
 _WEIGHTS = "weights.safetensors"
@@ -30,7 +32,7 @@ class FraudHead:
         feature_names: list[str],
         embedding_dim: int,
         config: NetworkConfig,
-        network: DeepCrossNetwork | None,
+        network: HeadNetwork | None,
     ) -> None:
         self.feature_names = feature_names
         self.embedding_dim = embedding_dim
@@ -110,11 +112,11 @@ class FraudHead:
         return cls(names, dim, config, network)
 
 
-def _load_network(file: Path, num_features: int, embedding_dim: int, config: NetworkConfig) -> DeepCrossNetwork:
+def _load_network(file: Path, num_features: int, embedding_dim: int, config: NetworkConfig) -> HeadNetwork:
     weights: dict[str, Any] = load_file(file)
     broken = [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]
     if broken:
         raise ValueError(f"weights not finite: {', '.join(broken)}")
-    network = DeepCrossNetwork(num_features + NUM_SURPRISES, embedding_dim, config)
+    network = build_network(num_features + NUM_SURPRISES, embedding_dim, config)
     network.load_state_dict(weights)
     return network

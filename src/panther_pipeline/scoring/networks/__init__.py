@@ -1,0 +1,1 @@
+"""What turns numbers and an embedding into the logit of fraud: one kind per file."""
