@@ -103,3 +103,9 @@ def test_handbook_blocks_the_cards_that_its_protocol_blocks(load_config):
     task = read_blocks(load_config, "handbook")["task"]
     assert task.fit_start is None
     assert task.blocked_since == "2018-07-25"
+
+
+def test_trees_are_tuned_as_much_as_the_head(environments, load_config):
+    for env in environments:
+        blocks = read_blocks(load_config, env)
+        assert len(blocks["trees"].search) == len(blocks["head"].search)

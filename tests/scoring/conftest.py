@@ -113,7 +113,7 @@ def network_config() -> NetworkConfig:
 @pytest.fixture(scope="session")
 def head_config(network_config) -> HeadConfig:
     return HeadConfig(
-        network=network_config, seeds=[0, 1], batch_size=128, max_epochs=6, patience=2, learning_rate=0.01,
+        network=network_config, seeds=[0, 1], search=[], batch_size=128, max_epochs=6, patience=2, learning_rate=0.01,
         weight_decay=0.001,
     )  # fmt: skip
 
@@ -121,6 +121,6 @@ def head_config(network_config) -> HeadConfig:
 @pytest.fixture(scope="session")
 def tree_config() -> TreeConfig:
     return TreeConfig(
-        seeds=[0, 1], learning_rate=0.1, num_rounds=20, max_leaves=7, min_rows_per_leaf=10, l2=1.0,
+        seeds=[0, 1], search=[], learning_rate=0.1, num_rounds=20, max_leaves=7, min_rows_per_leaf=10, l2=1.0,
         feature_share=0.5, num_threads=1,
     )  # fmt: skip

@@ -15,7 +15,6 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 from tqdm import tqdm
 
-from panther_pipeline.config import Config
 from panther_pipeline.errors import TrainingError
 from panther_pipeline.scoring.calibration import PlattScaler
 from panther_pipeline.scoring.head import NUM_SURPRISES, FraudHead
@@ -23,6 +22,7 @@ from panther_pipeline.scoring.networks.base import HeadNetwork
 from panther_pipeline.scoring.networks.build import build_network
 from panther_pipeline.scoring.networks.config import NetworkConfig
 from panther_pipeline.scoring.scores import collect_scores, empty_scores, tabulate_scores
+from panther_pipeline.scoring.search import Searchable, choose_setting
 from panther_pipeline.scoring.task import CALIBRATION, FIT, FraudTask
 
 logger = logging.getLogger(__name__)
@@ -30,11 +30,10 @@ logger = logging.getLogger(__name__)
 MODEL_NAME = "panther_head"
 
 
-class HeadConfig(Config):
+class HeadConfig(Searchable):
     """The head and how it is trained; the head of the first seed is the one that is saved and served."""
 
     network: NetworkConfig
-    seeds: list[int] = Field(min_length=1)
     batch_size: int = Field(gt=0)
     max_epochs: int = Field(gt=0)
     patience: int = Field(gt=0)  # epochs without a better average precision on the calibration rows
@@ -60,11 +59,13 @@ def fit_fraud_head(task: FraudTask, config: HeadConfig) -> tuple[FraudHead, pl.D
     if not task.can_be_fitted:
         logger.warning("Fit or calibration rows lack frauds or non-frauds: the fraud head stays untrained.")
         return FraudHead(task.feature_names, dim, config.network, None), empty_scores()
-    heads = [
-        FraudHead(task.feature_names, dim, config.network, _train(task, config, seed))
-        for seed in tqdm(config.seeds, desc="fraud head", unit="seed")
-    ]
     inputs = (task.features_RF, task.embeddings_RD, task.surprises_RS)
+
+    def fit(setting: HeadConfig, seed: int) -> FraudHead:
+        return FraudHead(task.feature_names, dim, setting.network, _train(task, setting, seed))
+
+    setting = choose_setting(MODEL_NAME, config, task, lambda c: fit(c, c.seeds[0]).score(*inputs))
+    heads = [fit(setting, seed) for seed in tqdm(config.seeds, desc="fraud head", unit="seed")]
     tables = [
         tabulate_scores(task, head.score(*inputs), MODEL_NAME, seed)
         for head, seed in zip(heads, config.seeds, strict=True)

@@ -14,18 +14,17 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from panther_pipeline.config import Config
 from panther_pipeline.scoring.calibration import PlattScaler, to_logit
 from panther_pipeline.scoring.scores import collect_scores, empty_scores, tabulate_scores
+from panther_pipeline.scoring.search import Searchable, choose_setting
 from panther_pipeline.scoring.task import CALIBRATION, FIT, FraudTask
 
 logger = logging.getLogger(__name__)
 
 
-class TreeConfig(Config):
-    """Boosting; one fit per seed and row of the comparison."""
+class TreeConfig(Searchable):
+    """Boosting; one fit per seed and row of the comparison, each row with the setting that suits it best."""
 
-    seeds: list[int] = Field(min_length=1)
     learning_rate: float = Field(gt=0)
     num_rounds: int = Field(gt=0)
     max_leaves: int = Field(gt=1)
@@ -50,13 +49,22 @@ def fit_tree_baselines(task: FraudTask, config: TreeConfig) -> pl.DataFrame:
         "trees_embeddings": model_RE,
         "trees_both": np.hstack([task.features_RF, model_RE]),
     }
-    jobs = [(name, seed) for name in inputs for seed in config.seeds]
+    tables = []
+    num_fits = len(config.seeds) + (len(config.search) if len(config.search) > 1 else 0)
     # Boosting spins on its threads; more threads than free cores made a fit 20 times slower.
-    with threadpool_limits(limits=config.num_threads, user_api="openmp"):
-        tables = [
-            tabulate_scores(task, _fit_and_score(inputs[name], task, config, seed), name, seed)
-            for name, seed in tqdm(jobs, desc="trees", unit="fit")
-        ]
+    with (
+        threadpool_limits(limits=config.num_threads, user_api="openmp"),
+        tqdm(total=num_fits * len(inputs), desc="trees", unit="fit") as bar,
+    ):
+
+        def fit(inputs_RX: np.ndarray, setting: TreeConfig, seed: int) -> np.ndarray:
+            probability_R = _fit_and_score(inputs_RX, task, setting, seed)
+            bar.update()
+            return probability_R
+
+        for name, inputs_RX in inputs.items():
+            setting = choose_setting(name, config, task, lambda c, x=inputs_RX: fit(x, c, c.seeds[0]))
+            tables += [tabulate_scores(task, fit(inputs_RX, setting, seed), name, seed) for seed in config.seeds]
     return collect_scores(*tables)
 
 
