@@ -36,14 +36,14 @@ def naive_as_of(sequences, refresh):
             if refresh == "each_event":
                 known = list(range(first, row))
             else:
-                size = DAY_US * (7 if refresh == "weekly" else 1)
+                size = {"hourly": DAY_US // 24, "daily": DAY_US, "weekly": 7 * DAY_US}[refresh]
                 boundary = sequences.time_us_N[row] // size * size
                 known = [r for r in range(first, stop) if sequences.time_us_N[r] < boundary]
             result.append(known[-1] if known else -1)
     return result
 
 
-@pytest.mark.parametrize("refresh", ["each_event", "daily", "weekly"])
+@pytest.mark.parametrize("refresh", ["each_event", "hourly", "daily", "weekly"])
 def test_as_of_row_equals_brute_force(sequences, refresh):
     assert as_of_rows(sequences, refresh).tolist() == naive_as_of(sequences, refresh)
 

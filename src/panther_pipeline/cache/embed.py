@@ -23,14 +23,16 @@ _LOGITS_PER_STEP = 1 << 24  # 64 MiB of float32 at once, however large the vocab
 # Steps per nat. Squares of 40 nats, summed over a user's 10^6 events, fit an int64; that the sum over all users may
 # wrap round does not matter, since only differences of it are used.
 _FIXED_POINT = 2**16
-_REFRESH_US = {"each_event": 0, "daily": DAY_US, "weekly": 7 * DAY_US}
+_REFRESH_US = {"each_event": 0, "hourly": DAY_US // 24, "daily": DAY_US, "weekly": 7 * DAY_US}
 
 
 class EventEmbeddingConfig(Config):
     """Which events get an embedding and how fresh the cache was when they happened."""
 
     since: Instant | None  # ISO instant; events before it get none (null = all events of the splits)
-    refresh: Literal["each_event", "daily", "weekly"]  # how often the cache is renewed; serving must do the same
+    refresh: Literal[
+        "each_event", "hourly", "daily", "weekly"
+    ]  # how often the cache is renewed; serving must do the same
     batch_size: int = Field(gt=0)  # windows per forward pass
 
 
