@@ -17,7 +17,7 @@ import torch
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 
-from panther_pipeline.metrics.config import BootstrapConfig, RankingConfig
+from panther_pipeline.metrics.config import BootstrapConfig, CostConfig, RankingConfig
 from panther_pipeline.metrics.records import FIELDS
 from panther_pipeline.model.backbone import Backbone
 from panther_pipeline.model.config import ModelConfig
@@ -37,8 +37,10 @@ BLOCKS = {
     "prototypes": PrototypeConfig,
     "timeline": TimelineConfig,
     "card": CardConfig,
+    "costs": CostConfig,
 }
 VALUES = {
+    "costs": {"review": 5.0, "missed_share": 1.0, "missed_fixed": 0.0},
     "ranking": {"max_users": None, "seed": 0, "batch_size": 8, "exclude_seen": False},
     "bootstrap": {"num_resamples": 100, "seed": 0},
     "motifs": {"num_motifs": 6, "min_count": 2, "min_users": 1, "min_lift": 1.0, "max_alike": 3},
@@ -161,8 +163,8 @@ def run_evaluate(sequences, **changes) -> dict:
     }
     catalog = DataCatalog({name: MemoryDataset(value, copy_mode="assign") for name, value in inputs.items()})
     kept = (
-        "next_transaction_ranks", "metrics", "motifs", "prototype_weights", "prototype_summary", "user_timeline",
-        "model_card",
+        "next_transaction_ranks", "metrics", "alert_budgets", "motifs", "prototype_weights", "prototype_summary",
+        "user_timeline", "model_card",
     )  # fmt: skip
     for name in kept:
         catalog[name] = KeptDataset(copy_mode="assign")
@@ -191,6 +193,12 @@ def test_evaluate_measures_every_model_of_both_tasks(outputs):
     assert models["fraud"] == {"trees_features", "trees_embeddings", "trees_both", "panther_head"}
     keys = [tuple(r[key] for key in ("task", "model", "metric", "split")) for r in metrics]
     assert len(keys) == len(set(keys))
+
+
+def test_evaluate_tabulates_and_draws_alert_budgets(outputs):
+    assert outputs["alert_budgets"]["model"].n_unique() == 4
+    figures = json.loads(re.search(r'id="figures">(.*?)</script>', outputs["model_card"], re.S).group(1))
+    assert len(figures["plot-alert_budget"]["data"]) == 4 * 5
 
 
 def test_evaluate_averages_prototype_weights_per_token(outputs, sequences):

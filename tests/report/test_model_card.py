@@ -13,7 +13,8 @@ from panther_pipeline.report.model_card_texts import TITLES
 
 HOSTILE = '<script>alert("x")</script>'
 FIGURES = (
-    "training", "coverage", "precision_recall", "calibration", "prototypes", "motifs", "timeline", "users",
+    "training", "coverage", "precision_recall", "calibration", "alert_budget", "prototypes", "motifs", "timeline",
+    "users",
 )  # fmt: skip
 USAGE = {"num_events": 10, "whole_rate": 0.9, "coverage": 0.95, "unk_rate": 0.05}
 

@@ -26,3 +26,11 @@ class BootstrapConfig(Config):
 
     num_resamples: int = Field(ge=100)  # below 100 a 2.5 % quantile is one of two numbers
     seed: int = Field(ge=0)
+
+
+class CostConfig(Config):
+    """What an alert and a missed fraud cost, in units of the ledger's currency."""
+
+    review: float = Field(ge=0)  # one alert looked at, right or wrong
+    missed_share: float = Field(ge=0, le=1)  # share of a fraud's amount that is lost when it is missed ...
+    missed_fixed: float = Field(ge=0)  # ... and this besides, for each: chargeback, a new card

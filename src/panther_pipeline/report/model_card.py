@@ -38,7 +38,7 @@ class CardContent:
     validation_report: dict[str, Any]
     coverage_report: dict[str, Any]
     prototype_summary: list[dict[str, Any]]  # from `summarise_prototypes`
-    # training, coverage, precision_recall, calibration, prototypes, motifs, timeline, users
+    # training, coverage, precision_recall, calibration, alert_budget, prototypes, motifs, timeline, users
     figures: dict[str, go.Figure]
 
 
@@ -108,7 +108,12 @@ def _fraud(content: CardContent) -> str:
         f"<div><h3>Calibration</h3>{_plot('calibration')}</div>"
     )
     tables = fraud_table(content.metrics) + difference_table(content.metrics, "fraud")
-    return f'{tables}<div class="pair">{plots}</div>'
+    budget = (
+        "<h3>Alert budget</h3><p>How many alerts a day you can look at decides what you catch. Saved: the loss that is "
+        "avoided less the cost of the reviews, over the test window, against looking at nothing; set "
+        f"evaluation.costs to yours.</p>{_plot('alert_budget')}"
+    )
+    return f'{tables}<div class="pair">{plots}</div>{budget}'
 
 
 def _tokens(content: CardContent) -> str:

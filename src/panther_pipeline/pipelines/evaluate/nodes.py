@@ -7,10 +7,11 @@ import polars as pl
 
 from panther_pipeline.ledger.schema import LedgerSchema
 from panther_pipeline.ledger.simulator import SimulationTruth
-from panther_pipeline.metrics import fraud, next_transaction, oracle, tuples
-from panther_pipeline.metrics.config import BootstrapConfig, RankingConfig
+from panther_pipeline.metrics import alert_budgets, fraud, next_transaction, oracle, tuples
+from panther_pipeline.metrics.config import BootstrapConfig, CostConfig, RankingConfig
 from panther_pipeline.model.backbone import Backbone
 from panther_pipeline.report import (
+    alert_budget_plot,
     fraud_plot,
     model_card,
     motifs,
@@ -69,6 +70,11 @@ def measure_oracle(
 def measure_fraud(fraud_scores: pl.DataFrame, config: BootstrapConfig) -> list[dict[str, Any]]:
     """Every fraud metric of every row of the comparison; nothing for a ledger without labels."""
     return fraud.measure_fraud_scores(fraud_scores, config)
+
+
+def tabulate_alert_budgets(fraud_scores: pl.DataFrame, config: CostConfig) -> pl.DataFrame:
+    """What so many alerts catch and save."""
+    return alert_budgets.tabulate_alert_budgets(fraud_scores, config)
 
 
 def collect_metrics(
@@ -133,6 +139,11 @@ def plot_user_map(user_embeddings: pl.DataFrame, seed: int) -> go.Figure:
 def plot_fraud(fraud_scores: pl.DataFrame) -> tuple[go.Figure, go.Figure]:
     """Precision against recall, predicted against observed."""
     return fraud_plot.plot_precision_recall(fraud_scores), fraud_plot.plot_calibration(fraud_scores)
+
+
+def plot_alert_budgets(alert_budgets: pl.DataFrame, config: CostConfig) -> go.Figure:
+    """Recall, precision and money over alerts per day."""
+    return alert_budget_plot.plot_alert_budgets(alert_budgets, config)
 
 
 def describe_run(

@@ -11,6 +11,7 @@ from panther_pipeline.pipelines.evaluate.nodes import (
     measure_next_transaction,
     measure_next_tuples,
     measure_oracle,
+    plot_alert_budgets,
     plot_fraud,
     plot_prototypes,
     plot_timeline,
@@ -18,6 +19,7 @@ from panther_pipeline.pipelines.evaluate.nodes import (
     rank_next_transactions,
     score_next_tuples,
     summarise_prototypes,
+    tabulate_alert_budgets,
     tabulate_timeline,
     write_model_card,
 )
@@ -65,6 +67,12 @@ def create_pipeline(**kwargs) -> Pipeline:
                 inputs=["fraud_scores", "params:evaluation.bootstrap"],
                 outputs="fraud_metrics",
                 name="measure_fraud",
+            ),
+            Node(
+                tabulate_alert_budgets,
+                inputs=["fraud_scores", "params:evaluation.costs"],
+                outputs="alert_budgets",
+                name="tabulate_alert_budgets",
             ),
             Node(
                 collect_metrics,
@@ -124,6 +132,12 @@ def create_pipeline(**kwargs) -> Pipeline:
                 name="plot_fraud",
             ),
             Node(
+                plot_alert_budgets,
+                inputs=["alert_budgets", "params:evaluation.costs"],
+                outputs="alert_budget_plot",
+                name="plot_alert_budgets",
+            ),
+            Node(
                 describe_run,
                 inputs=["token_sequences", "backbone", "code_version", "params:pretraining.training.seed"],
                 outputs="run_facts",
@@ -141,6 +155,7 @@ def create_pipeline(**kwargs) -> Pipeline:
                     "coverage": "coverage_plot",
                     "precision_recall": "precision_recall_plot",
                     "calibration": "calibration_plot",
+                    "alert_budget": "alert_budget_plot",
                     "prototype_summary": "prototype_summary",
                     "prototypes": "prototype_plot",
                     "motifs": "motif_plot",
