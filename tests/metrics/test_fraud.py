@@ -8,7 +8,7 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 from panther_pipeline.errors import ConfigurationError
-from panther_pipeline.metrics.config import BootstrapConfig
+from panther_pipeline.metrics.config import BootstrapConfig, FraudMetricsConfig
 from panther_pipeline.metrics.fraud import card_precision, measure_fraud_scores
 from panther_pipeline.metrics.records import FIELDS, find_value
 
@@ -28,6 +28,7 @@ def one_model(model: str, seed: int, skill: float, num: int = 600) -> pl.DataFra
             "event_time": [START + timedelta(hours=int(h)) for h in rng.integers(0, 96, num)],
             "label": label,
             "amount_cents": rng.integers(1, 9000, num),
+            "event_seq": np.arange(num) // 10,
             "split": "test",
             "model": model,
             "seed": seed,
@@ -131,3 +132,17 @@ def test_card_precision_counts_a_found_card_once():
 
 def test_card_precision_divides_by_the_budget():
     assert card_precision(card_table([(0, "a", 1, 0.9)]), 100) == pytest.approx(0.01)
+
+
+def test_short_histories_are_measured_apart(scores):
+    short = FraudMetricsConfig(short_history=20)
+    records = measure_fraud_scores(scores, CONFIG, short)
+    apart = [r for r in records if r["split"] == "test_short_history"]
+    alone = measure_fraud_scores(scores.filter(pl.col("event_seq") < 20), CONFIG)
+    assert apart == [{**r, "split": "test_short_history"} for r in alone]
+    assert [r for r in records if r["split"] == "test"] == measure_fraud_scores(scores, CONFIG)
+
+
+def test_no_short_history_gives_no_records(scores):
+    late = scores.with_columns(pl.col("event_seq") + 100)
+    assert {r["split"] for r in measure_fraud_scores(late, CONFIG, FraudMetricsConfig(short_history=20))} == {"test"}

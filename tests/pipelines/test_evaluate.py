@@ -17,7 +17,7 @@ import torch
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 
-from panther_pipeline.metrics.config import BootstrapConfig, CostConfig, RankingConfig
+from panther_pipeline.metrics.config import BootstrapConfig, CostConfig, FraudMetricsConfig, RankingConfig
 from panther_pipeline.metrics.records import FIELDS
 from panther_pipeline.model.backbone import Backbone
 from panther_pipeline.model.config import ModelConfig
@@ -38,8 +38,10 @@ BLOCKS = {
     "timeline": TimelineConfig,
     "card": CardConfig,
     "costs": CostConfig,
+    "fraud": FraudMetricsConfig,
 }
 VALUES = {
+    "fraud": {"short_history": 5},
     "costs": {"review": 5.0, "missed_share": 1.0, "missed_fixed": 0.0},
     "ranking": {"max_users": None, "seed": 0, "batch_size": 8, "exclude_seen": False},
     "bootstrap": {"num_resamples": 100, "seed": 0},
@@ -105,6 +107,7 @@ def fraud_scores(num: int = 200) -> pl.DataFrame:
             "event_time": [datetime(2024, 11, 1 + i % 20, tzinfo=UTC) for i in range(num)],
             "label": (rng.random(num) < 0.2).astype(np.int8),
             "amount_cents": rng.integers(1, 9999, num),
+            "event_seq": [i // 20 for i in range(num)],
             "split": ["test"] * num,
         }
     )
@@ -193,6 +196,12 @@ def test_evaluate_measures_every_model_of_both_tasks(outputs):
     assert models["fraud"] == {"trees_features", "trees_embeddings", "trees_both", "panther_head"}
     keys = [tuple(r[key] for key in ("task", "model", "metric", "split")) for r in metrics]
     assert len(keys) == len(set(keys))
+
+
+def test_evaluate_measures_short_histories_apart(outputs):
+    counts = {r["split"]: r["n"] for r in outputs["metrics"] if r["task"] == "fraud"}
+    assert counts == {"test": 200, "test_short_history": 100}
+    assert "Users with a short history" in outputs["model_card"]
 
 
 def test_evaluate_tabulates_and_draws_alert_budgets(outputs):

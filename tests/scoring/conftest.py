@@ -53,17 +53,21 @@ def ledger() -> pl.DataFrame:
     minutes = np.sort(rng.integers(0, days * 1440, num))
     label = (rng.random(num) < 0.1).astype(np.int8)
     times = pl.Series([START + timedelta(minutes=int(m)) for m in minutes], dtype=pl.Datetime("us", "UTC"))
-    return pl.DataFrame(
-        {
-            "user_id": [f"u{i:03d}" for i in rng.integers(0, 200, num)],
-            "event_id": [f"e{i}" for i in range(num)],
-            "event_time": times,
-            "amount_cents": (rng.normal(3000, 500, num) + 1500.0 * label).astype(np.int64),
-            "counterparty": [f"m{i}" for i in rng.integers(0, 20, num)],
-            "label": label,
-            "label_time": times + timedelta(days=5),
-        }
-    ).sort("user_id", "event_time")
+    return (
+        pl.DataFrame(
+            {
+                "user_id": [f"u{i:03d}" for i in rng.integers(0, 200, num)],
+                "event_id": [f"e{i}" for i in range(num)],
+                "event_time": times,
+                "amount_cents": (rng.normal(3000, 500, num) + 1500.0 * label).astype(np.int64),
+                "counterparty": [f"m{i}" for i in rng.integers(0, 20, num)],
+                "label": label,
+                "label_time": times + timedelta(days=5),
+            }
+        )
+        .sort("user_id", "event_time")
+        .with_columns(event_seq=pl.int_range(pl.len()).over("user_id"))
+    )
 
 
 @pytest.fixture(scope="session")

@@ -153,6 +153,7 @@ def test_handbook_protocol_gives_the_published_rows(shared_data):
         event_time=time, amount_cents=(pl.col("TX_AMOUNT") * 100).round().cast(pl.Int64),
         counterparty=pl.col("TERMINAL_ID").cast(pl.String),
         label=pl.col("TX_FRAUD").cast(pl.Int8), label_time=time + timedelta(days=7),
+        event_seq=pl.lit(0, pl.Int64),
     ).sort("user_id", "event_time")  # fmt: skip
     splits = SplitConfig(
         protocol="time",

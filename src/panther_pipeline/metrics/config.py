@@ -28,6 +28,12 @@ class BootstrapConfig(Config):
     seed: int = Field(ge=0)
 
 
+class FraudMetricsConfig(Config):
+    """Which test events of the fraud task are also measured apart."""
+
+    short_history: int = Field(ge=1)  # cold start: events with fewer earlier ones of their user
+
+
 class CostConfig(Config):
     """What an alert and a missed fraud cost, in units of the ledger's currency."""
 

@@ -13,11 +13,11 @@ from tqdm import tqdm
 from panther_pipeline.errors import ConfigurationError
 from panther_pipeline.metrics import curves
 from panther_pipeline.metrics.bootstrap import draw_user_weights, percentile_interval
-from panther_pipeline.metrics.config import BootstrapConfig
+from panther_pipeline.metrics.config import BootstrapConfig, FraudMetricsConfig
 from panther_pipeline.metrics.curves import Metric, RankedRows
 from panther_pipeline.metrics.records import make_record
 
-TASK, SPLIT = "fraud", "test"
+TASK, SPLIT, SHORT = "fraud", "test", "test_short_history"
 CARDS_PER_DAY = 100  # as the Handbook's card precision@100
 
 METRICS: dict[str, Metric] = {
@@ -48,12 +48,15 @@ COMPARISONS = [
 COMPARED_METRICS = ["average_precision", "roc_auc"]
 
 
-def measure_fraud_scores(fraud_scores: pl.DataFrame, config: BootstrapConfig) -> list[dict[str, Any]]:
-    """Metrics of every model on the test rows.
+def measure_fraud_scores(
+    fraud_scores: pl.DataFrame, config: BootstrapConfig, fraud: FraudMetricsConfig | None = None
+) -> list[dict[str, Any]]:
+    """Metrics of every model on the test rows, and apart on those of users with a short history.
 
     Args:
         fraud_scores: the table of `scoring.scores`: all models and seeds score the same events.
         config: resamples of users.
+        fraud: what a short history is; None = nothing apart.
 
     Returns:
         Flat records. A value is the mean over the model's seeds, its interval is of that mean. Paired
@@ -67,8 +70,13 @@ def measure_fraud_scores(fraud_scores: pl.DataFrame, config: BootstrapConfig) ->
     if fraud_scores.is_empty():
         return []
     test = fraud_scores.filter((pl.col("split") == SPLIT) & pl.col("label").is_not_null())
-    if test.is_empty():
-        return []
+    parts = {SPLIT: test}
+    if fraud is not None:
+        parts[SHORT] = test.filter(pl.col("event_seq") < fraud.short_history)
+    return [record for split, rows in parts.items() if rows.height for record in _measure_part(split, rows, config)]
+
+
+def _measure_part(split: str, test: pl.DataFrame, config: BootstrapConfig) -> list[dict[str, Any]]:
     tables = {
         (model, seed): table for (model, seed), table in test.sort("row").group_by("model", "seed", maintain_order=True)
     }
@@ -84,7 +92,7 @@ def measure_fraud_scores(fraud_scores: pl.DataFrame, config: BootstrapConfig) ->
     for (model, metric), value in values.items():
         seeds = sum(name == model for name, _ in tables)
         low, high = percentile_interval(resampled[model, metric]) if (model, metric) in resampled else (None, None)
-        common = {"task": TASK, "split": SPLIT, "n": first.height, "seeds": seeds}
+        common = {"task": TASK, "split": split, "n": first.height, "seeds": seeds}
         if math.isfinite(value):
             records.append(make_record(**common, model=model, metric=metric, value=value, low=low, high=high))
     return records

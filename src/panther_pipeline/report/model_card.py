@@ -107,7 +107,12 @@ def _fraud(content: CardContent) -> str:
         f"<div><h3>Precision and recall</h3>{_plot('precision_recall')}</div>"
         f"<div><h3>Calibration</h3>{_plot('calibration')}</div>"
     )
-    tables = fraud_table(content.metrics) + difference_table(content.metrics, "fraud")
+    tables = fraud_table(content.metrics)
+    if cold := fraud_table(content.metrics, "test_short_history"):
+        heading = "Users with a short history"
+        note = "Transactions with fewer than evaluation.fraud.short_history earlier ones of their user."
+        tables += f"<h3>{heading}</h3><p>{note}</p>{cold}"
+    tables += difference_table(content.metrics, "fraud")
     budget = (
         "<h3>Alert budget</h3><p>How many alerts a day you can look at decides what you catch. Saved: the loss that is "
         "avoided less the cost of the reviews, over the test window, against looking at nothing; set "

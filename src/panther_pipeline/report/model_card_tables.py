@@ -91,9 +91,14 @@ def tuple_table(metrics: list[Record], split: str) -> str:
     return metric_table(records, models, TUPLE_METRICS, caption)
 
 
-def fraud_table(metrics: list[Record]) -> str:
-    """Fraud metrics of the test window; the rows of the comparison are there even when not measured."""
-    records = [r for r in metrics if r["task"] == "fraud" and r["split"] == "test" and "difference" not in r["metric"]]
+def fraud_table(metrics: list[Record], split: str = "test") -> str:
+    """Fraud metrics of the test window; the rows of the comparison are there even when not measured.
+
+    Of another split than the test window an empty text when not measured.
+    """
+    records = [r for r in metrics if r["task"] == "fraud" and r["split"] == split and "difference" not in r["metric"]]
+    if not records and split != "test":
+        return ""
     if not records:
         caption = "Not measured: this ledger has no labels, or its test window lacks one of the two classes."
         return metric_table([], FRAUD_MODELS, FRAUD_METRICS, caption)

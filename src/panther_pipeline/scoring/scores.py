@@ -12,6 +12,7 @@ SCORE_SCHEMA = {
     "event_time": pl.Datetime("us", "UTC"),
     "label": pl.Int8,
     "amount_cents": pl.Int64,
+    "event_seq": pl.Int64,  # how many events of the user lie before it
     "split": pl.String,
     "model": pl.String,
     "seed": pl.Int64,

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 FIT, CALIBRATION, JUDGED = 0, 1, 2  # parts of a task
 SURPRISE_COLUMNS = ["surprise", "surprise_z", "cosine"]
-_EVENT_COLUMNS = ["event_id", "row", "user_id", "event_time", "label", "amount_cents"]
+_EVENT_COLUMNS = ["event_id", "row", "user_id", "event_time", "label", "amount_cents", "event_seq"]
 
 
 class FraudTaskConfig(Config):
@@ -43,7 +43,7 @@ class FraudTaskConfig(Config):
 class FraudTask:
     """Rows of one task, ordered by (event_time, row); no rows at all when the ledger has no usable labels."""
 
-    events: pl.DataFrame  # event_id, row (int64 into valid_events), user_id, event_time, label, amount_cents
+    events: pl.DataFrame  # event_id, row (int64 into valid_events), user_id, event_time, label, amount_cents, event_seq
     part_R: np.ndarray  # int8: FIT, CALIBRATION or JUDGED
     features_RF: np.ndarray  # float32
     embeddings_RD: np.ndarray  # float32; zeros without history

@@ -8,7 +8,7 @@ import polars as pl
 from panther_pipeline.ledger.schema import LedgerSchema
 from panther_pipeline.ledger.simulator import SimulationTruth
 from panther_pipeline.metrics import alert_budgets, fraud, next_transaction, oracle, tuples
-from panther_pipeline.metrics.config import BootstrapConfig, CostConfig, RankingConfig
+from panther_pipeline.metrics.config import BootstrapConfig, CostConfig, FraudMetricsConfig, RankingConfig
 from panther_pipeline.model.backbone import Backbone
 from panther_pipeline.report import (
     alert_budget_plot,
@@ -67,9 +67,11 @@ def measure_oracle(
     )
 
 
-def measure_fraud(fraud_scores: pl.DataFrame, config: BootstrapConfig) -> list[dict[str, Any]]:
+def measure_fraud(
+    fraud_scores: pl.DataFrame, config: BootstrapConfig, fraud_config: FraudMetricsConfig
+) -> list[dict[str, Any]]:
     """Every fraud metric of every row of the comparison; nothing for a ledger without labels."""
-    return fraud.measure_fraud_scores(fraud_scores, config)
+    return fraud.measure_fraud_scores(fraud_scores, config, fraud_config)
 
 
 def tabulate_alert_budgets(fraud_scores: pl.DataFrame, config: CostConfig) -> pl.DataFrame:

@@ -64,7 +64,7 @@ def create_pipeline(**kwargs) -> Pipeline:
             ),
             Node(
                 measure_fraud,
-                inputs=["fraud_scores", "params:evaluation.bootstrap"],
+                inputs=["fraud_scores", "params:evaluation.bootstrap", "params:evaluation.fraud"],
                 outputs="fraud_metrics",
                 name="measure_fraud",
             ),
