@@ -28,6 +28,7 @@ from panther_pipeline.scoring.task import CALIBRATION, FIT, FraudTask
 logger = logging.getLogger(__name__)
 
 MODEL_NAME = "panther_head"
+_ROWS_AT_ONCE = 1024
 
 
 class HeadConfig(Searchable):
@@ -138,5 +139,7 @@ def _run_epoch(
 
 def _predict(network: HeadNetwork, numbers_RF: Tensor, embedding_RD: Tensor) -> np.ndarray:
     network.eval()
+    # Every number becomes dozens on the way: all rows at once would not fit the caches, and many not the memory.
+    chunks = zip(numbers_RF.split(_ROWS_AT_ONCE), embedding_RD.split(_ROWS_AT_ONCE), strict=True)
     with torch.inference_mode():
-        return network(numbers_RF, embedding_RD).numpy()
+        return torch.cat([network(numbers, embedding) for numbers, embedding in chunks]).numpy()

@@ -21,7 +21,7 @@ from panther_pipeline.scoring.networks.config import NetworkConfig
 
 NUM_SURPRISES = 3  # surprise, surprise_z, cosine
 _WEIGHTS = "weights.safetensors"
-_CHUNK_ROWS = 8192  # bounds memory; a row's score depends on its chunk by 1e-5 at most
+_CHUNK_ROWS = 1024  # fits the caches, bounds memory; a row's score depends on its chunk by 1e-5 at most
 
 
 class FraudHead:
