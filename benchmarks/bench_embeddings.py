@@ -5,8 +5,9 @@
 
 Fits the trees of `finetuning.trees` on the rows of the finished run with the embedding and the deviations that a cache
 would have held which is renewed at each event, every hour, day or week; and with one embedding per user, of everything
-the ledger holds of them, its future included. The last is how a table is flattered that is measured on the months over
-which the users were embedded. Writes benchmarks/results/embeddings_<ledger>_<machine>.json.
+the ledger holds of them, its future included, beside the deviations of a cache renewed at each event. The last is how a
+table is flattered that is measured on the months over which the users were embedded. Writes
+benchmarks/results/embeddings_<ledger>_<machine>.json.
 """
 
 import sys
@@ -66,13 +67,13 @@ def main() -> None:
     splits = SplitConfig(**params["ledger"]["splits"])
     trees = TreeConfig(**params["finetuning"]["trees"])
     bootstrap = BootstrapConfig(**params["evaluation"]["bootstrap"])
-    record = {}
+    tasks = {}
     for refresh in REFRESHES:
         config = EventEmbeddingConfig(**params["embedding"]["events"] | {"refresh": refresh})
         embedded = embed_events(backbone, sequences, measure_surprises(backbone, sequences, counts_V, config), config)
-        task = assemble_fraud_task(events, features, embedded, task_config, splits)
-        record[refresh] = measure(task, trees, bootstrap)
-    record["whole_history"] = measure(embed_whole_histories(task, backbone, sequences), trees, bootstrap)
+        tasks[refresh] = assemble_fraud_task(events, features, embedded, task_config, splits)
+    tasks["whole_history"] = embed_whole_histories(tasks["each_event"], backbone, sequences)
+    record = {name: measure(task, trees, bootstrap) for name, task in tasks.items()}
     write_result(f"embeddings_{params['evaluation']['card']['ledger']}", record)
 
 

@@ -13,7 +13,13 @@ GOOD = {
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("windows_days", [7, 1]), ("windows_days", [0]), ("risk_windows_days", []), ("time_zone", "Mars")],
+    [
+        ("windows_days", [7, 1]),
+        ("windows_days", [0]),
+        ("risk_windows_days", []),
+        ("novelty", ["a", "a"]),
+        ("time_zone", "Mars"),
+    ],
 )
 def test_feature_config_refuses_nonsense(key, value):
     with pytest.raises(ValidationError, match=key):

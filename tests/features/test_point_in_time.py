@@ -52,6 +52,13 @@ def test_features_of_event_ignore_its_own_label_and_ties():
     assert with_twin.row(10) == alone.row(10)
 
 
+def test_spread_of_amounts_beyond_the_exact_squares_is_not_made_up():
+    events = make_ledger(6).with_columns(amount_cents=5_000_000_000 + pl.int_range(pl.len()) * 100)
+    features = compute_features(events, CONFIG)
+    assert features["user_amount_z_ever"].abs().max() == 0
+    assert features["user_mean_ever"].max() > 4e7
+
+
 def test_novelty_is_of_the_named_attributes():
     events = make_ledger(6)
     columns = compute_features(events, CONFIG.model_copy(update={"novelty": []})).columns

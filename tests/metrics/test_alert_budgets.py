@@ -63,8 +63,23 @@ def test_first_seed_of_each_model_is_tabulated(drawn):
 
 
 def test_calibration_rows_are_not_counted(drawn):
-    more = drawn.with_columns(split=pl.lit("calibration"))
+    more = drawn.with_columns(split=pl.lit("calibration"), label=pl.lit(0, pl.Int8))  # nothing to choose a threshold by
     assert tabulate_alert_budgets(pl.concat([drawn, more]), COSTS).equals(tabulate_alert_budgets(drawn, COSTS))
+
+
+def test_threshold_is_chosen_on_calibration_rows():
+    # At 0.5 the calibration rows save most; on the test rows nothing would have been better.
+    calibration = make_scores([0.9, 0.5, 0.1], [1, 1, 0], [9000, 9000, 100]).with_columns(split=pl.lit("calibration"))
+    test = make_scores([0.8, 0.6, 0.2], [0, 0, 1], [9000, 9000, 100])
+    (chosen,) = tabulate_alert_budgets(pl.concat([calibration, test]), COSTS).filter("is_chosen").to_dicts()
+    assert (chosen["alerts"], chosen["saved"]) == (2, -10.0)
+
+
+@pytest.mark.parametrize("cents", [0, 400])
+def test_no_threshold_is_chosen_where_none_pays(cents):
+    calibration = make_scores([0.9, 0.1], [1, 0], [cents, 100]).with_columns(split=pl.lit("calibration"))
+    test = make_scores([0.9, 0.1], [1, 0], [9000, 100])
+    assert not tabulate_alert_budgets(pl.concat([calibration, test]), COSTS)["is_chosen"].any()
 
 
 @pytest.mark.parametrize("labels", [[0, 0], [None, None]])

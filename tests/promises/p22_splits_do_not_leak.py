@@ -20,6 +20,8 @@ from panther_pipeline.scoring.task import CALIBRATION, FIT, JUDGED, FraudTask, F
 from panther_pipeline.scoring.trees import TreeConfig, fit_tree_baselines
 from panther_pipeline.units import epoch_us
 
+STATISTICS = ("number_mean_F", "number_std_F", "embedding_mean_D", "embedding_std_D", "log_odds")
+
 
 @pytest.fixture(scope="module")
 def finetuning(finished_project, load_config):
@@ -75,14 +77,15 @@ def test_windows_of_time_follow_each_other(ledger, splits, task):
     assert time_N[split_N == TRAIN].max() < time_N[split_N == VALID].min()
     assert time_N[split_N == VALID].max() < time_N[split_N == TEST].min()
     times, known = task.events["event_time"], ledger["label_time"].gather(task.events["row"])
-    assert times.gather(task.rows(FIT)).max() < times.gather(task.rows(CALIBRATION)).min()
-    for part in (FIT, CALIBRATION):
-        assert known.gather(task.rows(part)).max() < times.gather(task.rows(JUDGED)).min()
+    for earlier, later in ((FIT, CALIBRATION), (CALIBRATION, JUDGED)):
+        assert known.gather(task.rows(earlier)).max() < times.gather(task.rows(later)).min()
+    fitted, judged = (set(task.events["user_id"].gather(task.rows(part))) for part in (FIT, JUDGED))
+    print(f"\nP22 {len(judged & fitted)} of {len(judged)} users of the test were fitted on / stated")
 
 
 def statistics(task: FraudTask, config: HeadConfig) -> dict[str, torch.Tensor]:
     head, _ = fit_fraud_head(task, config)
-    return {name: value for name, value in head._network.state_dict().items() if "_mean_" in name or "_std_" in name}
+    return {name: value for name, value in head._network.state_dict().items() if name in STATISTICS}
 
 
 def alter_later_rows(task: FraudTask) -> FraudTask:
@@ -91,6 +94,8 @@ def alter_later_rows(task: FraudTask) -> FraudTask:
         task,
         features_RF=np.where(later[:, None], 7 * task.features_RF + 3, task.features_RF),
         embeddings_RD=np.where(later[:, None], 1 - task.embeddings_RD, task.embeddings_RD),
+        surprises_RS=np.where(later[:, None], 5 - task.surprises_RS, task.surprises_RS),
+        events=task.events.with_columns(label=pl.Series(np.where(later, 1 - task.label_R, task.label_R))),
     )
 
 

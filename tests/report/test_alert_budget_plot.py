@@ -10,9 +10,10 @@ from panther_pipeline.report.alert_budget_plot import plot_alert_budgets
 COSTS = CostConfig(review=5.0, missed_share=1.0, missed_fixed=7.0)
 
 
-def make_rows(model: str, saved: list[float]) -> pl.DataFrame:
+def make_rows(model: str, saved: list[float], chosen: int | None = None) -> pl.DataFrame:
     num = len(saved)
     shares = {name: [0.5] * num for name in ("threshold", "precision", "recall", "value_recall")}
+    shares["is_chosen"] = [n == chosen for n in range(num)]
     return pl.DataFrame(
         {
             "model": [model] * num, "alerts": list(range(1, num + 1)), "saved": saved,
@@ -23,7 +24,7 @@ def make_rows(model: str, saved: list[float]) -> pl.DataFrame:
 
 @pytest.fixture(scope="module")
 def figure():
-    rows = [make_rows("trees_features", [1.0, 3.0, 2.0]), make_rows("panther_head", [5.0, 20.0, -400.0])]
+    rows = [make_rows("trees_features", [1.0, 3.0, 2.0]), make_rows("panther_head", [5.0, 20.0, -400.0], chosen=0)]
     return plot_alert_budgets(pl.concat(rows), COSTS)
 
 
@@ -38,9 +39,14 @@ def test_one_model_is_shown_at_a_time(figure):
     assert list(menu.buttons[menu.active].args[0]["visible"]) == [bool(trace.visible) for trace in figure.data]
 
 
-def test_diamond_marks_the_most_money(figure):
-    diamond = next(trace for trace in figure.data if trace.visible and trace.name == "most saved")
-    assert (diamond.x[0], diamond.y[0]) == (2.0, 20.0)
+def test_diamond_marks_the_threshold_chosen_before_the_test(figure):
+    diamonds = [trace for trace in figure.data if "chosen" in trace.name]
+    assert [(list(d.x), list(d.y)) for d in diamonds] == [([], []), ([1.0], [5.0])]
+
+
+def test_curve_of_money_is_drawn_where_nothing_pays():
+    figure = plot_alert_budgets(make_rows("panther_head", [-5.0, -10.0, -500.0]), COSTS)
+    assert list(next(trace for trace in figure.data if trace.name == "saved").y) == [-5.0]
 
 
 def test_ruinous_budgets_do_not_flatten_the_curve(figure):

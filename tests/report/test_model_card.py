@@ -34,6 +34,7 @@ def make_content(**changes) -> CardContent:
 
     content = {
         "config": CardConfig(title="Model card", ledger="unit"),
+        "short_history": 20,
         "facts": {"data fingerprint": "abc123"},
         "metrics": [
             record("next_transaction", "markov", "hr@1", 0.2),

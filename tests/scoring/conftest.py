@@ -42,7 +42,12 @@ def splits() -> SplitConfig:
 @pytest.fixture(scope="session")
 def task_config() -> FraudTaskConfig:
     return FraudTaskConfig(
-        fit_start="2024-01-03", calibration_share=0.25, negatives_per_fraud=None, seed=0, blocked_since=None
+        fit_start="2024-01-03",
+        calibration_share=0.25,
+        calibration_gap=False,
+        negatives_per_fraud=None,
+        seed=0,
+        blocked_since=None,
     )
 
 

@@ -48,7 +48,7 @@ def test_nested_changes_leave_the_other_keys(head_config):
     assert candidate.network == head_config.network.model_copy(update={"dropout": 0.5})
 
 
-@pytest.mark.parametrize("changes", [{"learning_rat": 0.1}, {"num_rounds": "many"}])
+@pytest.mark.parametrize("changes", [{"learning_rat": 0.1}, {"num_rounds": "many"}, {"seeds": [7]}, {"search": [{}]}])
 def test_setting_that_is_none_is_refused_before_anything_runs(tree_config, changes):
     with pytest.raises(ValidationError, match=next(iter(changes))):
         type(tree_config).model_validate(tree_config.model_dump() | {"search": [changes]})

@@ -95,6 +95,31 @@ def test_known_compromised_users_leave_the_test_from_the_next_day(ledger, featur
     assert 0 < len(kept) < ledger.filter(pl.col("event_time") >= parse_instant("2024-01-24")).height
 
 
+def test_labels_of_fit_rows_are_known_before_the_calibration_rows(ledger, features, embeddings, task_config, splits):
+    config = task_config.model_copy(update={"calibration_gap": True})
+    task = assemble_fraud_task(ledger, features, embeddings, config, splits)
+    known = ledger["label_time"].gather(task.events["row"])
+    assert known.gather(task.rows(FIT)).max() < times(task, CALIBRATION).min()
+    assert len(task.rows(FIT)) > 100
+
+
+def test_calibration_rows_are_blocked_as_the_test_rows_are(ledger, features, embeddings, task_config, splits):
+    config = task_config.model_copy(update={"blocked_since": "2024-01-10"})
+    task = assemble_fraud_task(ledger, features, embeddings, config, splits)
+    border = assemble_fraud_task(ledger, features, embeddings, task_config, splits)
+    start = times(border, CALIBRATION).min()
+    since = parse_instant("2024-01-10") - (parse_instant("2024-01-24") - start)
+    frauds = ledger.filter((pl.col("label") == 1) & (pl.col("event_time") >= since))
+    kept = set(task.events["event_id"].gather(task.rows(CALIBRATION)))
+    expected = set()
+    for event in border.events[border.rows(CALIBRATION)].to_dicts():
+        day = event["event_time"].replace(hour=0, minute=0)
+        if frauds.filter((pl.col("user_id") == event["user_id"]) & (pl.col("label_time") < day)).is_empty():
+            expected.add(event["event_id"])
+    assert kept == expected
+    assert len(kept) < len(border.rows(CALIBRATION))
+
+
 def test_sampling_thins_non_frauds_of_the_fit_rows_alone(task, ledger, features, embeddings, task_config, splits):
     config = task_config.model_copy(update={"negatives_per_fraud": 2})
     sampled = assemble_fraud_task(ledger, features, embeddings, config, splits)
@@ -166,7 +191,12 @@ def test_handbook_protocol_gives_the_published_rows(shared_data):
         held_out_user_share=0.0,
     )
     config = FraudTaskConfig(
-        fit_start="2018-07-25", calibration_share=0.2, negatives_per_fraud=None, seed=0, blocked_since="2018-07-25"
+        fit_start="2018-07-25",
+        calibration_share=0.2,
+        calibration_gap=False,
+        negatives_per_fraud=None,
+        seed=0,
+        blocked_since="2018-07-25",
     )
     features = events.select("event_id", pl.col("amount_cents").cast(pl.Float32))
     rows = np.arange(events.height)
@@ -176,8 +206,11 @@ def test_handbook_protocol_gives_the_published_rows(shared_data):
         {"row": rows, "embedding": vectors, "surprise": zeros, "surprise_z": zeros, "cosine": zeros}
     )
     task = assemble_fraud_task(events, features, embeddings, config, splits)
-    fitted = np.concatenate([task.rows(FIT), task.rows(CALIBRATION)])
-    assert (len(fitted), int(task.label_R[fitted].sum())) == (67_240, 598)
+    # The Handbook blocks no card while it fits; here none is blocked in the fit rows, but in the calibration rows.
+    unblocked = config.model_copy(update={"blocked_since": None})
+    everyone = assemble_fraud_task(events, features, embeddings, unblocked, splits)
+    fitted = np.concatenate([everyone.rows(FIT), everyone.rows(CALIBRATION)])
+    assert (len(fitted), int(everyone.label_R[fitted].sum())) == (67_240, 598)
     assert (len(task.rows(JUDGED)), int(task.label_R[task.rows(JUDGED)].sum())) == (58_264, 385)
 
 

@@ -24,6 +24,8 @@ class FeatureConfig(Config):
             days = getattr(self, name)
             if days != sorted(set(days)) or days[0] < 1:
                 problems.append(f"{name} must be whole days >= 1, ascending, each once; got {days}")
+        if self.novelty is not None and len(set(self.novelty)) < len(self.novelty):
+            problems.append(f"novelty must name each attribute once; got {self.novelty}")
         try:
             ZoneInfo(self.time_zone)
         except (KeyError, ValueError, OSError):

@@ -22,7 +22,15 @@ import polars as pl
 
 from panther_pipeline.errors import ConfigurationError
 from panther_pipeline.features.config import FeatureConfig
-from panther_pipeline.features.windows import EVER, Windows, code_groups, join_square, name_window, split_square
+from panther_pipeline.features.windows import (
+    EVER,
+    Windows,
+    clip_cents,
+    code_groups,
+    join_square,
+    name_window,
+    split_square,
+)
 from panther_pipeline.units import epoch_us
 
 NEVER = -1.0  # "time since" when there is nothing earlier
@@ -85,21 +93,22 @@ def _activity(
 ) -> pl.DataFrame:
     """What the user, or the counterparty, did before: how often, how much, with how many on the other side."""
     high_N, low_N = split_square(cents_N)
-    facts = {"group": group_N, "time": time_N, "other": others_N, "cents": cents_N, "high": high_N, "low": low_N}
+    facts = {"group": group_N, "time": time_N, "other": others_N, "cents": cents_N}
+    facts |= {"clipped": clip_cents(cents_N), "high": high_N, "low": low_N}
     windows = Windows(pl.DataFrame(facts))
     sums = {
         "count": pl.len(),
         "total": pl.col("cents").sum(),
         "largest": pl.col("cents").max(),
+        "clipped": pl.col("clipped").sum(),
         "high": pl.col("high").sum(),
         "low": pl.col("low").sum(),
     }
+    own = {"amount": cents_N / 100, "clipped_amount": clip_cents(cents_N) / 100}
     last_N = windows.look_back(EVER, last=pl.col("time").max()).to_series()
     columns = [_log_seconds_since(last_N, time_N).alias(f"{name}_log_s_since_last")]
     for days in [*windows_days, EVER]:
-        seen = windows.look_back(days, **sums).with_columns(
-            amount=cents_N / 100, distinct=windows.count_distinct(days, "other")
-        )
+        seen = windows.look_back(days, **sums).with_columns(distinct=windows.count_distinct(days, "other"), **own)
         columns.extend(seen.select(_describe_amounts(name, name_window(days))))
     return pl.DataFrame(columns)
 
@@ -109,13 +118,15 @@ def _describe_amounts(name: str, window: str) -> list[pl.Expr]:
     count, amount = pl.col("count").fill_null(0), pl.col("amount")
     any_seen, some_seen = count > 0, count > 1
     mean = pl.col("total") / count / 100
+    # Spread is that of amounts up to 21 million: of larger ones the squares cannot be summed exactly.
+    clipped_mean = pl.col("clipped") / count / 100
     mean_square = join_square(pl.col("high"), pl.col("low")) / count / 100**2
-    variance = mean_square - mean**2
+    variance = mean_square - clipped_mean**2
     # What is left of two nearly equal float64 numbers is noise: equal amounts have no spread.
     std = pl.when(variance < 1e-12 * mean_square).then(0.0).otherwise(variance).sqrt()
     largest = pl.col("largest") / 100
     # One cent keeps the score finite for a user who always pays the same.
-    z = ((amount - mean) / (std + 0.01)).clip(-_FURTHEST, _FURTHEST)
+    z = ((pl.col("clipped_amount") - clipped_mean) / (std + 0.01)).clip(-_FURTHEST, _FURTHEST)
     features = {
         "count": count,
         "log_sum": _signed_log(pl.col("total") / 100),

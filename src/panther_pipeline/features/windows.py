@@ -108,10 +108,14 @@ class Windows:
         return values.select(pl.all().gather(self._position_N))
 
 
+def clip_cents(cents_N: pl.Series) -> pl.Series:
+    """Amounts as far as their squares can be summed."""
+    return cents_N.clip(-LARGEST_SQUARED_CENTS, LARGEST_SQUARED_CENTS)
+
+
 def split_square(cents_N: pl.Series) -> tuple[pl.Series, pl.Series]:
     """The square of each amount as (high, low) halves of 32 bits: sums of millions of them stay exact."""
-    clipped_N = cents_N.clip(-LARGEST_SQUARED_CENTS, LARGEST_SQUARED_CENTS)
-    square_N = clipped_N * clipped_N
+    square_N = clip_cents(cents_N).pow(2)
     return square_N // 2**_HALF_BITS, square_N % 2**_HALF_BITS
 
 

@@ -12,7 +12,8 @@ _MONEY = "#b5489b"
 
 
 def plot_alert_budgets(alert_budgets: pl.DataFrame, costs: CostConfig) -> go.Figure:
-    """Recall, precision and money over alerts per day; a menu chooses the model, a diamond marks the most money.
+    """Recall, precision and money over alerts per day; a menu chooses the model, a diamond marks what the threshold
+    saves that saved most on the calibration rows; there is none where nothing paid.
 
     Args:
         alert_budgets: from `tabulate_alert_budgets`; without rows the figure is empty.
@@ -26,7 +27,7 @@ def plot_alert_budgets(alert_budgets: pl.DataFrame, costs: CostConfig) -> go.Fig
     figure = go.Figure()
     owners = []
     for model in models:
-        traces = _draw(alert_budgets.filter(model=model), visible=model == first)
+        traces = _draw(alert_budgets.filter(model=model), costs, visible=model == first)
         figure.add_traces(traces)
         owners += [model] * len(traces)
     buttons = [
@@ -45,7 +46,7 @@ def plot_alert_budgets(alert_budgets: pl.DataFrame, costs: CostConfig) -> go.Fig
     )  # fmt: skip
 
 
-def _draw(rows: pl.DataFrame, visible: bool) -> list[go.Scatter]:
+def _draw(rows: pl.DataFrame, costs: CostConfig, visible: bool) -> list[go.Scatter]:
     x = rows["alerts_per_day"].round(4).to_list()
     traces = [
         go.Scatter(
@@ -55,7 +56,7 @@ def _draw(rows: pl.DataFrame, visible: bool) -> list[go.Scatter]:
         for share, color in _SHARES.items()
     ]  # fmt: skip
     # Where reviews cost far more than they save, the curve would flatten all that matters.
-    money = rows.filter(pl.col("saved") > -rows["saved"].max())
+    money = rows.filter(pl.col("saved") >= -max(rows["saved"].max(), costs.review))
     traces.append(
         go.Scatter(
             x=money["alerts_per_day"].round(4).to_list(), y=money["saved"].round(2).to_list(), name="saved", yaxis="y2",
@@ -63,10 +64,11 @@ def _draw(rows: pl.DataFrame, visible: bool) -> list[go.Scatter]:
             hovertemplate="%{y:,.0f} (threshold %{customdata:.4g})",
         )
     )  # fmt: skip
-    best = rows.sort("saved", descending=True)[:1]
+    best = rows.filter("is_chosen")
     traces.append(
         go.Scatter(
-            x=best["alerts_per_day"].round(4).to_list(), y=best["saved"].round(2).to_list(), name="most saved",
+            x=best["alerts_per_day"].round(4).to_list(), y=best["saved"].round(2).to_list(),
+            name="threshold chosen before the test",
             yaxis="y2", mode="markers", marker={"symbol": "diamond", "size": 11, "color": _MONEY}, visible=visible,
             hoverinfo="skip",
         )

@@ -33,6 +33,7 @@ class CardContent:
     """Everything a card shows."""
 
     config: CardConfig
+    short_history: int  # events of a user before which a transaction counts as cold start
     facts: dict[str, str]  # what identifies the run: digests, counts, periods
     metrics: list[dict[str, Any]]
     validation_report: dict[str, Any]
@@ -109,14 +110,17 @@ def _fraud(content: CardContent) -> str:
     )
     tables = fraud_table(content.metrics)
     if cold := fraud_table(content.metrics, "test_short_history"):
-        heading = "Users with a short history"
-        note = "Transactions with fewer than evaluation.fraud.short_history earlier ones of their user."
-        tables += f"<h3>{heading}</h3><p>{note}</p>{cold}"
+        note = (
+            f"Transactions with fewer than {content.short_history} earlier ones of their user. Few frauds are "
+            "among them: the intervals say how little is known."
+        )
+        tables += f"<h3>Users with a short history</h3><p>{note}</p>{cold}"
     tables += difference_table(content.metrics, "fraud")
     budget = (
         "<h3>Alert budget</h3><p>How many alerts a day you can look at decides what you catch. Saved: the loss that is "
         "avoided less the cost of the reviews, over the test window, against looking at nothing; set "
-        f"evaluation.costs to yours.</p>{_plot('alert_budget')}"
+        "evaluation.costs to yours. The diamond is the threshold that saved most on the calibration rows, before the "
+        f"test; where none paid there, there is none.</p>{_plot('alert_budget')}"
     )
     return f'{tables}<div class="pair">{plots}</div>{budget}'
 

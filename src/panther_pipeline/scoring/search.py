@@ -1,4 +1,6 @@
-"""Settings tried on the calibration rows: as many for the trees as for the head, so that neither is the better tuned.
+"""Settings tried on the calibration rows, as many for the trees as for the head.
+
+The head chooses its epoch there as well, which the trees do not: what is left of an advantage is the head's.
 
 Shape letters: R rows of the task.
 """
@@ -25,6 +27,9 @@ class Searchable(Config):
 
     @model_validator(mode="after")
     def _build_candidates(self) -> Self:
+        fixed = sorted({"seeds", "search"} & {key for changes in self.search for key in changes})
+        if fixed:
+            raise ValueError(f"search must not change {', '.join(fixed)}: every setting is tried with the first seed")
         self.candidates()  # raises where one is no configuration, before anything runs
         return self
 

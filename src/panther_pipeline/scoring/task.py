@@ -1,7 +1,7 @@
 """The fraud task: which events a head is fitted on, calibrated on and judged on, and what it reads of each.
 
-Time runs fit rows → calibration rows → (label delay) → test rows. A row is fitted on only if its label was
-known when the test began, so a 7-day delay leaves a gap of 7 days before the test, as it would in production.
+Time runs fit rows → (label delay) → calibration rows → (label delay) → test rows. A row is fitted on only if its
+label was known when the rows after it began, so a 7-day delay leaves gaps of 7 days, as it would in production.
 
 Shape letters: R rows of the task, F features, D embedding width, S = 3 surprise values, N events of the
 ledger.
@@ -31,11 +31,12 @@ class FraudTaskConfig(Config):
     """Which labelled events belong to the task."""
 
     fit_start: Instant | None  # ISO instant; older events are not fitted on (null = from the start of the ledger)
-    calibration_share: float = Field(gt=0, lt=1)  # newest share of the labelled rows: early stopping and calibration
+    calibration_share: float = Field(gt=0, lt=1)  # newest share of the labelled rows: choices and calibration
+    calibration_gap: bool  # fit on labels known before the calibration rows begin, as those before the test are
     negatives_per_fraud: int | None = Field(ge=1)  # fitted non-frauds per fitted fraud, drawn at random; null = all
     seed: int = Field(ge=0)  # of that draw
     # ISO instant; drop test events of users with a fraud since then that was known when the day began (null = none):
-    # their cards are blocked, nobody has to score them
+    # their cards are blocked, nobody has to score them. Calibration events likewise, since as long before them
     blocked_since: Instant | None
 
 
@@ -55,7 +56,8 @@ class FraudTask:
     def prior_shift(self) -> float:
         """What to add to the logit of a model of the fit rows, so that it knows how rare frauds really are.
 
-        Leaving out non-frauds multiplies the odds of fraud by 1 / kept_share in every region of the inputs.
+        Leaving out non-frauds multiplies the odds of fraud by 1 / kept_share in every region of the inputs. Platt
+        scaling would absorb the same constant; it stands in the logit so that the scaling has nothing to hide.
 
         Source: Elkan, "The foundations of cost-sensitive learning" (2001), theorem 2.
         """
@@ -157,12 +159,16 @@ def _assign_parts(events: pl.DataFrame, config: FraudTaskConfig, splits: SplitCo
     if len(fit_rows):
         # A share of time-ordered rows, cut between two instants so that no instant lies on both sides.
         border_us = np.quantile(time_us_N[fit_rows], 1 - config.calibration_share, method="higher")
+        if config.calibration_gap:
+            part_N[fit_rows[known_us_N[fit_rows] >= border_us]] = -1
         part_N[fit_rows[time_us_N[fit_rows] >= border_us]] = CALIBRATION
-    judged_N = (split_N == TEST) & events["label"].is_not_null().to_numpy()
+    part_N[(split_N == TEST) & events["label"].is_not_null().to_numpy()] = JUDGED
     if config.blocked_since is not None:
-        counts_N = labelled_N & (time_us_N >= to_us(parse_instant(config.blocked_since)))
-        judged_N &= ~_is_blocked(events, time_us_N, known_us_N, counts_N)
-    part_N[judged_N] = JUDGED
+        since_us = to_us(parse_instant(config.blocked_since))
+        starts = {JUDGED: splits.valid_end_us, CALIBRATION: int(border_us) if len(fit_rows) else splits.valid_end_us}
+        for part, start_us in starts.items():
+            counts_N = labelled_N & (time_us_N >= since_us - (splits.valid_end_us - start_us))
+            part_N[(part_N == part) & _is_blocked(events, time_us_N, known_us_N, counts_N)] = -1
     return part_N
 
 

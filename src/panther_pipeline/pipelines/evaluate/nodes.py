@@ -157,6 +157,7 @@ def describe_run(
 
 def write_model_card(
     config: CardConfig,
+    fraud_config: FraudMetricsConfig,
     facts: dict[str, str],
     metrics: list[dict[str, Any]],
     validation_report: dict[str, Any],
@@ -167,6 +168,7 @@ def write_model_card(
     """The model card as one HTML page."""
     content = CardContent(
         config=config,
+        short_history=fraud_config.short_history,
         facts=facts,
         metrics=metrics,
         validation_report=validation_report,

@@ -147,6 +147,7 @@ def create_pipeline(**kwargs) -> Pipeline:
                 write_model_card,
                 inputs={
                     "config": "params:evaluation.card",
+                    "fraud_config": "params:evaluation.fraud",
                     "facts": "run_facts",
                     "metrics": "metrics",
                     "validation_report": "validation_report",
