@@ -144,6 +144,13 @@ def test_short_histories_are_measured_apart(scores):
     assert [r for r in records if r["split"] == "test"] == measure_fraud_scores(scores, CONFIG)
 
 
+def test_part_with_a_handful_of_frauds_is_not_measured(scores):
+    rare = scores.with_columns(label=(pl.col("row") % 30 == 0).cast(pl.Int8))
+    assert rare.filter(pl.col("event_seq") < 20, label=1)["row"].n_unique() < 10
+    splits = {r["split"] for r in measure_fraud_scores(rare, CONFIG, FraudMetricsConfig(short_history=20))}
+    assert splits == {"test"}
+
+
 def test_one_user_has_no_interval(scores):
     alone = scores.filter(user_id=scores["user_id"][0])
     records = measure_fraud_scores(alone.with_columns(label=(pl.col("row") % 20 == 0).cast(pl.Int8)), CONFIG)

@@ -18,6 +18,7 @@ from panther_pipeline.metrics.curves import Metric, RankedRows
 from panther_pipeline.metrics.records import make_record
 
 TASK, SPLIT, SHORT = "fraud", "test", "test_short_history"
+_FEWEST_FRAUDS = 10  # of a part that is measured apart: of one fraud every metric is 0 or 1, in every resample
 CARDS_PER_DAY = 100  # as the Handbook's card precision@100
 CARD_PRECISION = f"card_precision@{CARDS_PER_DAY}"
 
@@ -57,7 +58,7 @@ def measure_fraud_scores(
     Args:
         fraud_scores: the table of `scoring.scores`: all models and seeds score the same events.
         config: resamples of users.
-        fraud: what a short history is; None = nothing apart.
+        fraud: what a short history is; None = nothing apart. A part with fewer than 10 frauds is not measured.
 
     Returns:
         Flat records. A value is the mean over the model's seeds, its interval is of that mean. Paired
@@ -73,7 +74,9 @@ def measure_fraud_scores(
     test = fraud_scores.filter((pl.col("split") == SPLIT) & pl.col("label").is_not_null())
     parts = {SPLIT: test}
     if fraud is not None:
-        parts[SHORT] = test.filter(pl.col("event_seq") < fraud.short_history)
+        short = test.filter(pl.col("event_seq") < fraud.short_history)
+        num_frauds = short.filter(label=1)["row"].n_unique()
+        parts[SHORT] = short if num_frauds >= _FEWEST_FRAUDS else short.clear()
     return [record for split, rows in parts.items() if rows.height for record in _measure_part(split, rows, config)]
 
 

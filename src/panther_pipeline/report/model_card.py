@@ -111,8 +111,8 @@ def _fraud(content: CardContent) -> str:
     tables = fraud_table(content.metrics)
     if cold := fraud_table(content.metrics, "test_short_history"):
         note = (
-            f"Transactions with fewer than {content.short_history} earlier ones of their user. Few frauds are "
-            "among them: the intervals say how little is known."
+            f"Transactions with fewer than {content.short_history} earlier ones of their user. Shown if 10 frauds or "
+            "more are among them; the intervals say how little is known."
         )
         tables += f"<h3>Users with a short history</h3><p>{note}</p>{cold}"
     tables += difference_table(content.metrics, "fraud")
