@@ -1,24 +1,15 @@
 """Our metrics against counting. Against scikit-learn: tests/promises/p25_*."""
 
+import runpy
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from panther_pipeline.metrics import curves
 from panther_pipeline.metrics.curves import RankedRows
 
-
-def random_case(seed: int):
-    """Scores with ties, few frauds, integer weights with zeros among them."""
-    rng = np.random.default_rng(seed)
-    num = int(rng.integers(5, 200))
-    label = (rng.random(num) < rng.choice([0.02, 0.2, 0.8])).astype(np.int8)
-    label[:2] = [0, 1]
-    score = rng.random(num) if seed % 2 else rng.integers(0, 6, num) / 6
-    weight = rng.integers(0, 4, num)
-    weight[:2] = 1
-    return score, label, weight
-
-
+random_case = runpy.run_path(str(Path(__file__).parents[1] / "fixtures" / "scored_frauds.py"))["random_case"]
 METRICS = [
     curves.average_precision, curves.roc_auc, curves.brier, curves.recall_at_share(0.1),
     curves.value_recall_at_share(0.3), curves.recall_at_false_positive_rate(0.2),

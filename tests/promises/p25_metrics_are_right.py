@@ -3,6 +3,9 @@
 What scikit-learn lacks (recall at a budget, hits) is held against counting; the tests of `metrics/` go on from there.
 """
 
+import runpy
+from pathlib import Path
+
 import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, brier_score_loss, ndcg_score, roc_auc_score
@@ -17,22 +20,11 @@ THEIRS = {
     "roc_auc": (curves.roc_auc, roc_auc_score),
     "brier": (curves.brier, brier_score_loss),
 }
-
-
-def draw_fraud(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Scores, labels and weights: every second case has ties, weights may be 0."""
-    rng = np.random.default_rng((25, seed))
-    num = int(rng.integers(5, 400))
-    label = (rng.random(num) < rng.choice([0.02, 0.2, 0.8])).astype(np.int8)
-    label[:2] = [0, 1]
-    score = rng.random(num) if seed % 2 else rng.integers(0, 6, num) / 6
-    weight = rng.integers(0, 4, num)
-    weight[:2] = 1
-    return score, label, weight
+random_case = runpy.run_path(str(Path(__file__).parents[1] / "fixtures" / "scored_frauds.py"))["random_case"]
 
 
 def distance(seed: int) -> float:
-    score, label, weight = draw_fraud(seed)
+    score, label, weight = random_case(seed)
     curve = RankedRows.of(score, label).curve(weight)
     return max(abs(ours(curve) - theirs(label, score, sample_weight=weight)) for ours, theirs in THEIRS.values())
 
@@ -67,7 +59,7 @@ def test_ranking_metrics_equal_scikit_learn():
 
 @pytest.mark.parametrize("label", [0, 1])
 def test_one_class_is_undefined_where_it_is(label):
-    score, _, weight = draw_fraud(1)
+    score, _, weight = random_case(1)
     curve = RankedRows.of(score, np.full(len(score), label)).curve(weight)
     assert np.isnan(curves.roc_auc(curve))
     assert np.isnan(curves.average_precision(curve)) == (label == 0)

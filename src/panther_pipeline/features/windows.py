@@ -54,6 +54,7 @@ class Windows:
         self._table = table.filter(pl.col("group").is_not_null()).sort(_ORDER)
         places = self._table.select("row", place=pl.int_range(pl.len())).drop_nulls("row")
         rows = asked.with_row_index("row").select("row")
+        self._facts: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         self._position_N = rows.join(places, on="row", how="left", maintain_order="left")["place"]
 
     def look_back(self, days: int | None, **aggregates: pl.Expr) -> pl.DataFrame:
@@ -77,7 +78,9 @@ class Windows:
         size_P = self._roll(days, size=pl.len())["size"].to_numpy().astype(np.int64)
         end_P = self._end_P
         start_P = end_P - size_P
-        fact_P, before_P = self._find_facts(column)
+        if column not in self._facts:  # the same for all windows, and a sort
+            self._facts[column] = self._find_facts(column)
+        fact_P, before_P = self._facts[column]
         enters_P = np.searchsorted(end_P, fact_P, side="right")
         enters_P = np.maximum(enters_P, np.searchsorted(start_P, before_P, side="right"))
         leaves_P = np.maximum(enters_P, np.searchsorted(start_P, fact_P, side="right"))

@@ -4,6 +4,7 @@ Shape letters: R rows, U users, S resamples, K seeds.
 """
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,7 @@ FRAUD_MODELS = [  # in the order of tables
     "trees_both",
     "panther_head",
 ]
+
 # What the embeddings add and what the head adds to trees. Fixed beforehand: the best of several is no fair baseline.
 COMPARISONS = [
     ("trees_both", "trees_features"),
@@ -48,6 +50,12 @@ COMPARISONS = [
     ("panther_head", "trees_both"),
 ]
 COMPARED_METRICS = ["average_precision", "roc_auc"]
+
+
+def order_models(present: Iterable[str]) -> list[str]:
+    """The models that are there, known ones first, in the order of tables."""
+    names = set(present)
+    return [name for name in FRAUD_MODELS if name in names] + sorted(names - set(FRAUD_MODELS))
 
 
 def measure_fraud_scores(

@@ -4,7 +4,7 @@ import plotly.graph_objects as go
 import polars as pl
 
 from panther_pipeline.metrics.config import CostConfig
-from panther_pipeline.metrics.fraud import FRAUD_MODELS
+from panther_pipeline.metrics.fraud import order_models
 
 _SHOWN_FIRST = "panther_head"
 _SHARES = {"recall": "#3b6fd4", "value_recall": "#2a9d8f", "precision": "#e08b2c"}
@@ -19,8 +19,7 @@ def plot_alert_budgets(alert_budgets: pl.DataFrame, costs: CostConfig) -> go.Fig
         alert_budgets: from `tabulate_alert_budgets`; without rows the figure is empty.
         costs: named below the axis.
     """
-    present = alert_budgets["model"].unique().to_list()
-    models = [m for m in FRAUD_MODELS if m in present] + sorted(set(present) - set(FRAUD_MODELS))
+    models = order_models(alert_budgets["model"].unique())
     if not models:
         return go.Figure().update_layout(title="No fraud is known in the test window")
     first = _SHOWN_FIRST if _SHOWN_FIRST in models else models[0]

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 import polars as pl
 from sklearn.metrics import precision_recall_curve
 
-from panther_pipeline.metrics.fraud import FRAUD_MODELS
+from panther_pipeline.metrics.fraud import order_models
 
 COLORS = ("#8a94a6", "#e08b2c", "#2a9d8f", "#3b6fd4", "#b5489b", "#c2453d")
 _MAX_POINTS, _NUM_BINS, _SMALLEST = 400, 12, 1e-6
@@ -88,9 +88,7 @@ def _curves(fraud_scores: pl.DataFrame) -> Iterator[tuple[str, str, np.ndarray, 
     if fraud_scores.is_empty():
         return
     test = fraud_scores.filter((pl.col("split") == "test") & pl.col("label").is_not_null())
-    present = test["model"].unique().sort().to_list()
-    models = [m for m in FRAUD_MODELS if m in present] + [m for m in present if m not in FRAUD_MODELS]
-    for place, model in enumerate(models):
+    for place, model in enumerate(order_models(test["model"].unique())):
         rows = test.filter(model=model)
         rows = rows.filter(pl.col("seed").eq_missing(rows["seed"].min()))
         label_M = rows["label"].to_numpy()
