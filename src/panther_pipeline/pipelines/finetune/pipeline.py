@@ -1,62 +1,10 @@
-"""valid_events + event_embeddings → event_features, fraud_head, fraud_scores."""
+"""What is predicted from features and embeddings: a file per task, each a table of its nodes."""
 
-from kedro.pipeline import Node, Pipeline
+from kedro.pipeline import Pipeline
 
-from panther_pipeline.pipelines.finetune.nodes import (
-    assemble_fraud_task,
-    collect_scores,
-    compute_features,
-    fit_fraud_head,
-    fit_tree_baselines,
-    score_deviations,
-)
+from panther_pipeline.pipelines.finetune.fraud import create_fraud_pipeline
 
 
 def create_pipeline(**kwargs) -> Pipeline:
-    """A calibrated fraud head beside deviation alone and three boosted-tree baselines on the same rows."""
-    return Pipeline(
-        [
-            Node(
-                compute_features,
-                inputs=["valid_events", "params:finetuning.features"],
-                outputs="event_features",
-                name="compute_features",
-            ),
-            Node(
-                assemble_fraud_task,
-                inputs=[
-                    "valid_events",
-                    "event_features",
-                    "event_embeddings",
-                    "params:finetuning.task",
-                    "params:ledger.splits",
-                ],
-                outputs="fraud_task",
-                name="assemble_fraud_task",
-            ),
-            Node(
-                fit_fraud_head,
-                inputs=["fraud_task", "params:finetuning.head"],
-                outputs=["fraud_head", "head_scores"],
-                name="fit_fraud_head",
-            ),
-            Node(
-                fit_tree_baselines,
-                inputs=["fraud_task", "params:finetuning.trees"],
-                outputs="tree_scores",
-                name="fit_tree_baselines",
-            ),
-            Node(
-                score_deviations,
-                inputs="fraud_task",
-                outputs="deviation_scores",
-                name="score_deviations",
-            ),
-            Node(
-                collect_scores,
-                inputs=["deviation_scores", "tree_scores", "head_scores"],
-                outputs="fraud_scores",
-                name="collect_scores",
-            ),
-        ]
-    )
+    """Every task; one whose labels a ledger lacks ends without scores."""
+    return create_fraud_pipeline()

@@ -1,0 +1,1 @@
+"""Predictions other than the fraud of an event, each by configuration alone."""
