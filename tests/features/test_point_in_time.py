@@ -110,3 +110,34 @@ def test_night_is_meant_in_the_configured_zone():
     hours = events["event_time"].dt.convert_time_zone("Asia/Tokyo").dt.hour()
     expected = ((hours >= 22) | (hours < 6)).cast(pl.Float32).alias("is_night")
     assert compute_features(events, tokyo)["is_night"].equals(expected)
+
+
+def test_window_longer_than_the_history_sees_all_of_it():
+    features = compute_features(make_ledger(3), CONFIG.model_copy(update={"windows_days": [3650]}))
+    ever = [name for name in features.columns if name.endswith("_ever")]
+    assert len(ever) >= 18
+    for name in ever:
+        assert features[name].equals(features[name.replace("_ever", "_3650d")]), name
+
+
+def test_counterparty_never_seen_is_new_and_without_a_past():
+    events = make_ledger(4)
+    stranger = events[[30]].with_columns(event_id=pl.lit("stranger"), counterparty=pl.lit("never seen"))
+    features = compute_features(pl.concat([events, stranger]), CONFIG).row(-1, named=True)
+    assert features["is_new_counterparty"] == 1
+    assert features["counterparty_log_s_since_last"] == features["pair_log_s_since_last"] == -1
+    assert features["counterparty_log_s_since_known_fraud"] == -1
+    past = [name for name in features if name.startswith("counterparty_") and not name.startswith("counterparty_log_s")]
+    assert past
+    assert {features[name] for name in past} == {0}
+    assert features["user_count_ever"] > 0
+
+
+def test_user_with_one_event_has_nothing_to_deviate_from():
+    events = make_ledger(5)
+    single = events[[30]].with_columns(event_id=pl.lit("single"), user_id=pl.lit("newcomer"))
+    features = compute_features(pl.concat([events, single]), CONFIG).row(-1, named=True)
+    past = [name for name in features if name.startswith("user_") and not name.startswith("user_log_s")]
+    assert past
+    assert {features[name] for name in past} == {0}
+    assert features["user_log_s_since_last"] == -1
