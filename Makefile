@@ -34,7 +34,7 @@ lint: setup ## style, banned calls, layer rules
 	$(BIN)/lint-imports
 
 test: setup lint ## every test of a commit
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m "not slow" --numprocesses=2 --dist=loadfile
 
 test-slow: setup ## what takes longer
 	$(BIN)/pytest -m slow

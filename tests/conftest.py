@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 # Before torch is imported anywhere: two test processes on two cores must not fight over threads.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -47,15 +48,28 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def finished_project(tmp_path_factory) -> Path:
-    """A copy of the project in which `kedro run --env=test` has run: every stage, on a small simulated ledger."""
-    folder = tmp_path_factory.mktemp("project")
+def finished_project(tmp_path_factory, worker_id) -> Path:
+    """A copy of the project in which `kedro run --env=test` has run: every stage, on a small simulated ledger.
+
+    Test processes beside each other share one.
+    """
+    shared = tmp_path_factory.getbasetemp()
+    if worker_id != "master":
+        shared = shared.parent
+    folder, finished = shared / "project", shared / "project.finished"
+    with FileLock(shared / "project.lock"):
+        if not finished.exists():
+            _copy_project(folder)
+            run_kedro(folder, "run", "--env=test")
+            finished.touch()
+    return folder
+
+
+def _copy_project(folder: Path) -> None:
     shutil.copytree(PROJECT_ROOT / "conf", folder / "conf", ignore=shutil.ignore_patterns("local"))
     (folder / "conf" / "local").mkdir()
     shutil.copy(PROJECT_ROOT / "pyproject.toml", folder)
     shutil.copytree(PROJECT_ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-    run_kedro(folder, "run", "--env=test")
-    return folder
 
 
 def run_kedro(folder: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:
