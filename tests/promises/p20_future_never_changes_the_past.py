@@ -15,13 +15,16 @@ import polars as pl
 import pytest
 import torch
 
+from panther_pipeline.cache import embed
 from panther_pipeline.cache.embed import EventEmbeddingConfig, embed_events, measure_surprises
+from panther_pipeline.features import windows
 from panther_pipeline.features.config import FeatureConfig
 from panther_pipeline.features.point_in_time import compute_features
-from panther_pipeline.ledger.splits import SplitConfig
+from panther_pipeline.ledger.splits import TRAIN, SplitConfig
 from panther_pipeline.model.backbone import Backbone
 from panther_pipeline.scoring.head import FraudHead
 from panther_pipeline.scoring.task import SURPRISE_COLUMNS
+from panther_pipeline.tokenizer import fitting
 from panther_pipeline.tokenizer.build import build_sequences
 from panther_pipeline.tokenizer.config import VocabularyConfig
 from panther_pipeline.tokenizer.tokenizer import Tokenizer
@@ -146,16 +149,22 @@ def test_future_changes_nothing_known_before_it(artifacts):
     assert moved == []
 
 
-@pytest.mark.parametrize("sabotage", ["window includes the event's instant", "embedding of the event itself"])
+# What is computed for all users at once: the last event of each row's user, whatever happened since.
+def last_rows_of_users(sequences, refresh):
+    lengths_U = np.diff(sequences.offsets_U1)
+    return np.repeat(sequences.offsets_U1[1:] - 1, lengths_U)
+
+
+SABOTAGES = {
+    "window includes the event's instant": (windows, "_CLOSED", "both"),
+    "embedding of the event itself": (embed, "as_of_rows", lambda s, refresh: np.arange(s.num_events)),
+    "embedding of the whole history": (embed, "as_of_rows", last_rows_of_users),
+}
+
+
+@pytest.mark.parametrize("sabotage", SABOTAGES)
 def test_guard_notices_a_leak(artifacts, monkeypatch, sabotage):
-    if sabotage.startswith("window"):
-        from panther_pipeline.features import windows
-
-        monkeypatch.setattr(windows, "_CLOSED", "both")
-    else:
-        from panther_pipeline.cache import embed
-
-        monkeypatch.setattr(embed, "as_of_rows", lambda s, refresh: np.arange(s.num_events))
+    monkeypatch.setattr(*SABOTAGES[sabotage])
     trials = [draw(artifacts, t) for t in range(12)]
     moved = 0
     for event, how, rng in trials:
@@ -171,15 +180,24 @@ def test_guard_notices_a_leak(artifacts, monkeypatch, sabotage):
     assert moved > 0
 
 
-def test_fitted_statistics_ignore_everything_after_training(artifacts):
+def fit_tokenizers(artifacts: Artifacts) -> set[str]:
+    """Digests of the tokenizer of the ledger, and of ledgers with another end."""
     end = artifacts.splits.train_end
     later = pl.col("event_time") >= pl.lit(end).str.to_datetime(time_zone="UTC", time_unit="us")
     changed = artifacts.events.with_columns(
         amount_cents=pl.when(later).then(1).otherwise("amount_cents"),
         category=pl.when(later).then(pl.lit("never seen")).otherwise("category"),
     )
-    fitted = [
+    return {
         Tokenizer.fit(events, artifacts.profiles, artifacts.vocabulary, artifacts.splits).digest
         for events in (artifacts.events, changed, artifacts.events.filter(~later))
-    ]
-    assert len(set(fitted)) == 1
+    }
+
+
+def test_fitted_statistics_ignore_everything_after_training(artifacts):
+    assert len(fit_tokenizers(artifacts)) == 1
+
+
+def test_guard_notices_a_tokenizer_of_all_events(artifacts, monkeypatch):
+    monkeypatch.setattr(fitting, "assign_split", lambda time_us_N, user_ids_N, splits: np.full(len(time_us_N), TRAIN))
+    assert len(fit_tokenizers(artifacts)) == 3
