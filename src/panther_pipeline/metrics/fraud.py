@@ -99,9 +99,8 @@ def _measure_part(split: str, test: pl.DataFrame, config: BootstrapConfig) -> li
     user_ix_R = user_ids_R.rank("dense").to_numpy().astype(np.int64) - 1
     values, resampled = measure_models(tables, user_ix_R, user_ids_R.n_unique(), config)
     add_differences(values, resampled, COMPARISONS)
-    if (
-        split != SPLIT
-    ):  # so many cards a day are those of the whole ledger: of a part of it the share would mean nothing
+    if split != SPLIT:
+        # So many cards a day are those of the whole ledger: of a part of it the share would mean nothing.
         values = {key: value for key, value in values.items() if key[1] != CARD_PRECISION}
     if user_ids_R.n_unique() < 2:
         resampled = {}
