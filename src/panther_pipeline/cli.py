@@ -62,7 +62,7 @@ def _check_pipeline_names(options: dict[str, Any]) -> None:
         names = ", ".join(PIPELINE_NAMES)
         raise click.ClickException(
             f"There is no pipeline {', '.join(map(repr, unknown))}. Choose from: {names}; "
-            "without --pipelines all but ablation run."
+            "without --pipelines all but ablation and prequential run."
         )
 
 

@@ -3,7 +3,7 @@
 from kedro.framework.project import find_pipelines
 from kedro.pipeline import Pipeline
 
-ONLY_WHEN_ASKED_FOR = ("ablation",)  # trains dozens of models
+ONLY_WHEN_ASKED_FOR = ("ablation", "prequential")  # train dozens of models; fit heads at many points in time
 
 
 def register_pipelines() -> dict[str, Pipeline]:

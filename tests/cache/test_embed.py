@@ -11,6 +11,7 @@ from panther_pipeline.cache.embed import (
     EventEmbeddingConfig,
     as_of_rows,
     embed_events,
+    embed_rows,
     measure_surprises,
     standardise_by_past,
 )
@@ -142,3 +143,16 @@ def test_backbone_of_another_tokenizer_is_refused(backbone, sequences):
     foreign = dataclasses.replace(sequences, tokenizer_digest="another")
     with pytest.raises(ArtifactError, match="Run the pretrain pipeline again"):
         measure_surprises(backbone, foreign, COUNTS, config())
+
+
+def test_chosen_rows_are_embedded_as_those_of_the_splits_are(backbone, sequences):
+    surprises = measure_surprises(backbone, sequences, COUNTS, config())
+    everything = embed_events(backbone, sequences, surprises, config())
+    outside = dataclasses.replace(sequences, split_N=np.full_like(sequences.split_N, -1))
+    rows = np.array([50, 3, 20])
+    chosen = embed_rows(backbone, outside, surprises, rows, config())
+    assert chosen["row"].to_list() == rows.tolist()
+    expected = everything[rows]
+    assert chosen.drop("embedding").equals(expected.drop("embedding"))
+    np.testing.assert_allclose(chosen["embedding"].to_numpy(), expected["embedding"].to_numpy(), atol=1e-5)
+    assert embed_rows(backbone, outside, surprises, rows[:0], config()).schema == everything.schema

@@ -241,3 +241,16 @@ def test_instants_of_a_split_by_order_are_refused_with_the_way_out(name, protoco
 def test_protocol_and_what_it_reads_must_agree(changes, told):
     with pytest.raises(ValidationError, match=told):
         make_splits(**changes)
+
+
+def test_shift_moves_validation_and_test_and_leaves_training():
+    shifted = make_splits(embargo_days=2, held_out_user_share=0.1).shifted(7, test_days=5)
+    assert parse_instant(shifted.valid_end) == parse_instant("2024-03-08")
+    assert shifted.test_start_us == to_us(parse_instant("2024-03-10"))
+    assert shifted.test_end_us == to_us(parse_instant("2024-03-15"))
+    assert (shifted.train_end, shifted.held_out_user_share) == ("2024-02-01", 0.1)
+
+
+def test_splits_by_order_cannot_be_shifted():
+    with pytest.raises(ConfigurationError, match=r"leave_last_out, which has no valid_end.*needs protocol: time"):
+        make_splits(**LAST_OUT).shifted(7, test_days=7)

@@ -184,11 +184,32 @@ def embed_events(
 
     Source: PANTHER Eq. 3 (Δ between observed and predicted behaviour).
     """
-    as_of_N = as_of_rows(sequences, config.refresh)
     chosen_N = sequences.split_N != UNUSED
     if config.since is not None:
         chosen_N &= sequences.time_us_N >= to_us(parse_instant(config.since))
-    rows_M = np.flatnonzero(chosen_N)
+    return embed_rows(backbone, sequences, surprises, np.flatnonzero(chosen_N), config)
+
+
+def embed_rows(
+    backbone: Backbone,
+    sequences: TokenSequences,
+    surprises: pl.DataFrame,
+    rows_M: np.ndarray,
+    config: EventEmbeddingConfig,
+) -> pl.DataFrame:
+    """The embedding each chosen event would have met in the cache, whatever split it belongs to.
+
+    Args:
+        backbone: the pretrained model.
+        sequences: all histories.
+        surprises: of all events, from `measure_surprises`.
+        rows_M: int64 rows of `sequences`, no duplicates.
+        config: the refresh; its `since` is not read.
+
+    Returns:
+        One row per chosen event, in the order given, with the columns of `embed_events`.
+    """
+    as_of_N = as_of_rows(sequences, config.refresh)
     embedding_MD = np.zeros((len(rows_M), backbone.config.dim), dtype=np.float32)
     wanted = np.unique(as_of_N[rows_M][as_of_N[rows_M] >= 0])
     states = np.zeros((len(wanted), backbone.config.dim), dtype=np.float32)

@@ -10,7 +10,17 @@ from kedro.pipeline import Pipeline
 
 from panther_pipeline.errors import PantherError
 
-PIPELINE_NAMES = ("ingest", "validate", "tokenize", "pretrain", "embed", "finetune", "evaluate", "ablation")
+PIPELINE_NAMES = (
+    "ingest",
+    "validate",
+    "tokenize",
+    "pretrain",
+    "embed",
+    "finetune",
+    "evaluate",
+    "ablation",
+    "prequential",
+)
 
 
 class MissingInputError(PantherError):

@@ -70,6 +70,20 @@ class SplitConfig(Config):
     def test_end_us(self) -> int | None:
         return to_us(parse_instant(self.test_end)) if self.test_end else None
 
+    def shifted(self, days: int, test_days: int) -> "SplitConfig":
+        """The same training window; validation lasts `days` longer, and a test of `test_days` follows.
+
+        Args:
+            days: by which valid_end moves on.
+            test_days: length of the test window, which begins after the embargo.
+
+        Raises:
+            ConfigurationError: the protocol is by order and has no instants to move.
+        """
+        valid_end = shift_instant(self._bound("valid_end"), days)
+        test_end = shift_instant(valid_end, self.embargo_days + test_days)
+        return SplitConfig.model_validate(self.model_dump() | {"valid_end": valid_end, "test_end": test_end})
+
     def _bound(self, name: str) -> str:
         bound = getattr(self, name)
         if bound is None:
@@ -131,6 +145,11 @@ def parse_instant(text: str) -> datetime:
     """An ISO 8601 date or date-time as an aware UTC datetime; a naive one is taken as UTC."""
     instant = datetime.fromisoformat(text)
     return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+
+
+def shift_instant(text: str, days: float) -> str:
+    """The instant so many days later, as ISO 8601 text, UTC."""
+    return (parse_instant(text) + timedelta(days=days)).isoformat()
 
 
 def _check_instant(text: str) -> str:

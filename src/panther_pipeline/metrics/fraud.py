@@ -4,6 +4,7 @@ Shape letters: R rows, U users, S resamples, K seeds.
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -17,6 +18,10 @@ from panther_pipeline.metrics.bootstrap import draw_user_weights, percentile_int
 from panther_pipeline.metrics.config import BootstrapConfig, FraudMetricsConfig
 from panther_pipeline.metrics.curves import Metric, RankedRows
 from panther_pipeline.metrics.records import make_record
+
+Tables = dict[tuple[str, int], pl.DataFrame]  # by model and seed
+Values = dict[tuple[str, str], float]  # by model and metric
+Resampled = dict[tuple[str, str], np.ndarray]  # by model and metric, (S,)
 
 TASK, SPLIT, SHORT = "fraud", "test", "test_short_history"
 _FEWEST_FRAUDS = 10  # of a part that is measured apart: of one fraud every metric is 0 or 1, in every resample
@@ -89,6 +94,25 @@ def measure_fraud_scores(
 
 
 def _measure_part(split: str, test: pl.DataFrame, config: BootstrapConfig) -> list[dict[str, Any]]:
+    tables = group_models(test)
+    user_ids_R = next(iter(tables.values()))["user_id"]
+    user_ix_R = user_ids_R.rank("dense").to_numpy().astype(np.int64) - 1
+    values, resampled = measure_models(tables, user_ix_R, user_ids_R.n_unique(), config)
+    add_differences(values, resampled, COMPARISONS)
+    if split != SPLIT:
+        # So many cards a day are those of the whole ledger: of a part of it the share would mean nothing.
+        values = {key: value for key, value in values.items() if key[1] != CARD_PRECISION}
+    if user_ids_R.n_unique() < 2:
+        resampled = {}
+    return list_records(split, values, resampled, num_rows=len(user_ids_R), num_seeds=count_seeds(tables))
+
+
+def group_models(test: pl.DataFrame) -> Tables:
+    """The rows of each model and seed, in the order of the ledger.
+
+    Raises:
+        ConfigurationError: models or seeds score different events.
+    """
     tables = {
         (model, seed): table for (model, seed), table in test.sort("row").group_by("model", "seed", maintain_order=True)
     }
@@ -99,28 +123,41 @@ def _measure_part(split: str, test: pl.DataFrame, config: BootstrapConfig) -> li
                 f"{model} with seed {seed} scores other events than the first model does ({table.height} and "
                 f"{first.height} rows): run the finetune pipeline again, so that all rows are comparable."
             )
-    values, resampled = _measure(tables, first["user_id"], config)
+    return tables
+
+
+def count_seeds(tables: Tables) -> dict[str, int]:
+    """How many seeds each model has."""
+    return Counter(model for model, _ in tables)
+
+
+def list_records(
+    split: str, values: Values, resampled: Resampled, *, num_rows: int, num_seeds: dict[str, int]
+) -> list[dict[str, Any]]:
+    """Flat records of what is finite; the interval is that of the resampled values, where there are any."""
     records = []
     for (model, metric), value in values.items():
-        seeds = sum(name == model for name, _ in tables)
-        has_interval = (model, metric) in resampled and first["user_id"].n_unique() > 1
+        has_interval = (model, metric) in resampled
         low, high = percentile_interval(resampled[model, metric]) if has_interval else (None, None)
-        common = {"task": TASK, "split": split, "n": first.height, "seeds": seeds}
-        # So many cards a day are those of the whole ledger: of a part of it the share would mean nothing.
-        is_meant = split == SPLIT or metric != CARD_PRECISION
-        if math.isfinite(value) and is_meant:
+        common = {"task": TASK, "split": split, "n": num_rows, "seeds": num_seeds[model]}
+        if math.isfinite(value):
             records.append(make_record(**common, model=model, metric=metric, value=value, low=low, high=high))
     return records
 
 
-def _measure(
-    tables: dict[tuple[str, int], pl.DataFrame], user_ids_R: pl.Series, config: BootstrapConfig
-) -> tuple[dict[tuple[str, str], float], dict[tuple[str, str], np.ndarray]]:
-    """Value and resampled values (S,) of each (model, metric): means over seeds, differences included."""
-    user_ix_R = user_ids_R.rank("dense").to_numpy().astype(np.int64) - 1
-    num_users = int(user_ix_R.max()) + 1
-    values: dict[tuple[str, str], float] = {}
-    resampled: dict[tuple[str, str], np.ndarray] = {}
+def measure_models(
+    tables: Tables, user_ix_R: np.ndarray, num_users: int, config: BootstrapConfig
+) -> tuple[Values, Resampled]:
+    """Every metric of every model, each the mean over the model's seeds, of the rows and of resamples of users.
+
+    Args:
+        tables: from `group_models`.
+        user_ix_R: int64 the user of each row, in [0, num_users).
+        num_users: users that are resampled; some may have no row here.
+        config: the resamples. The same number of users and seed are the same resamples, in whichever call.
+    """
+    values: Values = {}
+    resampled: Resampled = {}
     for model in tqdm(dict.fromkeys(name for name, _ in tables), desc="fraud metrics", unit="model"):
         seeds = [table for (name, _), table in tables.items() if name == model]
         ranked = [_rank(table) for table in seeds]
@@ -130,13 +167,17 @@ def _measure(
         for ix, (metric, value) in enumerate(zip(METRICS, _mean_metrics(ranked, None), strict=True)):
             values[model, metric], resampled[model, metric] = float(value), samples[:, ix]
         values[model, CARD_PRECISION] = float(np.mean([card_precision(t) for t in seeds]))
-    for model, baseline in COMPARISONS:
+    return values, resampled
+
+
+def add_differences(values: Values, resampled: Resampled, comparisons: Iterable[tuple[str, str]]) -> None:
+    """Add the paired differences of COMPARED_METRICS in place, for the (model, baseline) that are both there."""
+    for model, baseline in comparisons:
         for metric in COMPARED_METRICS:
             if (model, metric) in resampled and (baseline, metric) in resampled:
                 key = model, f"{metric}_difference_vs_{baseline}"
                 values[key] = values[model, metric] - values[baseline, metric]
                 resampled[key] = resampled[model, metric] - resampled[baseline, metric]
-    return values, resampled
 
 
 def _rank(table: pl.DataFrame) -> RankedRows:

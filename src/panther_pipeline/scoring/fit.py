@@ -56,22 +56,23 @@ def fit_fraud_head(task: FraudTask, config: HeadConfig) -> tuple[FraudHead, pl.D
     Raises:
         TrainingError: the loss is not finite.
     """
-    dim = task.embeddings_RD.shape[1]
     if not task.can_be_fitted:
         logger.warning("Fit or calibration rows lack frauds or non-frauds: the fraud head stays untrained.")
-        return FraudHead(task.feature_names, dim, config.network, None), empty_scores()
+        return FraudHead(task.feature_names, task.embeddings_RD.shape[1], config.network, None), empty_scores()
     inputs = (task.features_RF, task.embeddings_RD, task.surprises_RS)
-
-    def fit(setting: HeadConfig, seed: int) -> FraudHead:
-        return FraudHead(task.feature_names, dim, setting.network, _train(task, setting, seed))
-
-    setting = choose_setting(MODEL_NAME, config, task, lambda c: fit(c, c.seeds[0]).score(*inputs))
-    heads = [fit(setting, seed) for seed in tqdm(config.seeds, desc="fraud head", unit="seed")]
+    setting = choose_setting(MODEL_NAME, config, task, lambda c: train_head(task, c, c.seeds[0]).score(*inputs))
+    heads = [train_head(task, setting, seed) for seed in tqdm(config.seeds, desc="fraud head", unit="seed")]
     tables = [
         tabulate_scores(task, head.score(*inputs), MODEL_NAME, seed)
         for head, seed in zip(heads, config.seeds, strict=True)
     ]
     return heads[0], collect_scores(*tables)
+
+
+def train_head(task: FraudTask, config: HeadConfig, seed: int) -> FraudHead:
+    """One calibrated head with the block's own settings; the task must have both classes to fit and calibrate on."""
+    network = _train(task, config, seed)
+    return FraudHead(task.feature_names, task.embeddings_RD.shape[1], config.network, network)
 
 
 def _train(task: FraudTask, config: HeadConfig, seed: int) -> HeadNetwork:

@@ -5,6 +5,7 @@ import polars as pl
 
 from panther_pipeline.scoring.task import CALIBRATION, JUDGED, FraudTask
 
+AGED = "_aged"  # ends the name of a model that was fitted at the first of several shifts and never since
 SCORE_SCHEMA = {
     "event_id": pl.String,
     "row": pl.Int64,

@@ -9,7 +9,7 @@ ledger.
 
 import logging
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -76,6 +76,18 @@ class FraudTask:
         """int64 positions of one part's rows."""
         return np.flatnonzero(self.part_R == part)
 
+    def only(self, part: int) -> "FraudTask":
+        """The same task with the rows of one part alone."""
+        rows = self.rows(part)
+        return replace(
+            self,
+            events=self.events[rows],
+            part_R=self.part_R[rows],
+            features_RF=self.features_RF[rows],
+            embeddings_RD=self.embeddings_RD[rows],
+            surprises_RS=self.surprises_RS[rows],
+        )
+
 
 def assemble_fraud_task(
     valid_events: pl.DataFrame,
@@ -108,8 +120,7 @@ def assemble_fraud_task(
             f"({valid_events.height} rows): run the finetune pipeline from compute_features."
         )
     _check_embeddings(event_embeddings, valid_events)
-    part_N = _assign_parts(valid_events, config, splits)
-    kept_share = _sample_negatives(part_N, valid_events["label"].to_numpy(), config)
+    part_N, kept_share = choose_rows(valid_events, config, splits)
     time_N = valid_events["event_time"].to_numpy()
     chosen = np.flatnonzero(part_N >= 0)
     chosen = chosen[np.argsort(time_N[chosen], kind="stable")]
@@ -128,6 +139,17 @@ def assemble_fraud_task(
         feature_names=names,
         kept_share=kept_share,
     )
+
+
+def choose_rows(valid_events: pl.DataFrame, config: FraudTaskConfig, splits: SplitConfig) -> tuple[np.ndarray, float]:
+    """Which events the task is made of, before anything else is known about them.
+
+    Returns:
+        part_N: int8 (N,), FIT, CALIBRATION, JUDGED, or -1 for events outside the task.
+        kept_share: of the non-frauds to fit on, the share that was drawn.
+    """
+    part_N = _assign_parts(valid_events, config, splits)
+    return part_N, _sample_negatives(part_N, valid_events["label"].to_numpy(), config)
 
 
 def _sample_negatives(part_N: np.ndarray, label_N: np.ndarray, config: FraudTaskConfig) -> float:

@@ -2,10 +2,13 @@
 
 The trees are a yardstick, never served, and not saved: scikit-learn offers no format but pickle.
 
+Shape letters: R rows of the task, C calibration rows, F features, D embedding width, S = 3 surprise values, X inputs.
+
 Source: Chen & Guestrin 2016 and Ke et al. 2017, in scikit-learn's HistGradientBoostingClassifier.
 """
 
 import logging
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -21,6 +24,8 @@ from panther_pipeline.scoring.task import CALIBRATION, FIT, FraudTask
 
 logger = logging.getLogger(__name__)
 
+TREE_MODELS = ("trees_features", "trees_embeddings", "trees_both")  # what is read, in the order of tables
+
 
 class TreeConfig(Searchable):
     """Boosting; one fit per seed and row of the comparison, each row with the setting that suits it best."""
@@ -35,7 +40,7 @@ class TreeConfig(Searchable):
 
 
 def fit_tree_baselines(task: FraudTask, config: TreeConfig) -> pl.DataFrame:
-    """Fit `trees_features`, `trees_embeddings` and `trees_both` and score the calibration and test rows.
+    """Fit all TREE_MODELS and score the calibration and test rows.
 
     Returns:
         The table of scores (calibrated probabilities); no rows when the task cannot be fitted.
@@ -43,33 +48,56 @@ def fit_tree_baselines(task: FraudTask, config: TreeConfig) -> pl.DataFrame:
     if not task.can_be_fitted:
         logger.warning("Fit or calibration rows lack frauds or non-frauds: no tree baselines.")
         return empty_scores()
-    model_RE = np.hstack([task.embeddings_RD, task.surprises_RS])
-    inputs = {
-        "trees_features": task.features_RF,
-        "trees_embeddings": model_RE,
-        "trees_both": np.hstack([task.features_RF, model_RE]),
-    }
     tables = []
     num_fits = len(config.seeds) + (len(config.search) if len(config.search) > 1 else 0)
-    # Boosting spins on its threads; more threads than free cores made a fit 20 times slower.
-    with (
-        threadpool_limits(limits=config.num_threads, user_api="openmp"),
-        tqdm(total=num_fits * len(inputs), desc="trees", unit="fit") as bar,
-    ):
+    with tqdm(total=num_fits * len(TREE_MODELS), desc="trees", unit="fit") as bar:
 
         def fit(inputs_RX: np.ndarray, setting: TreeConfig, seed: int) -> np.ndarray:
-            probability_R = _fit_and_score(inputs_RX, task, setting, seed)
+            probability_R = fit_trees(inputs_RX, task, setting, seed).score(inputs_RX)
             bar.update()
             return probability_R
 
-        for name, inputs_RX in inputs.items():
+        for name in TREE_MODELS:
+            inputs_RX = tree_inputs(task, name)
             setting = choose_setting(name, config, task, lambda c, x=inputs_RX: fit(x, c, c.seeds[0]))
             tables += [tabulate_scores(task, fit(inputs_RX, setting, seed), name, seed) for seed in config.seeds]
     return collect_scores(*tables)
 
 
-def _fit_and_score(inputs_RX: np.ndarray, task: FraudTask, config: TreeConfig, seed: int) -> np.ndarray:
-    """Calibrated probabilities of all rows, float64 (R,)."""
+def tree_inputs(task: FraudTask, model: str) -> np.ndarray:
+    """What the trees of one of TREE_MODELS read of every row of the task, float32 (R, X)."""
+    columns = {
+        "trees_features": [task.features_RF],
+        "trees_embeddings": [task.embeddings_RD, task.surprises_RS],
+        "trees_both": [task.features_RF, task.embeddings_RD, task.surprises_RS],
+    }
+    return np.hstack(columns[model])
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibratedTrees:
+    """Fitted trees that give probabilities at natural prevalence."""
+
+    trees: HistGradientBoostingClassifier
+    scaler: PlattScaler
+    prior_shift: float  # of the task they were fitted on
+    num_threads: int
+
+    def score(self, inputs_RX: np.ndarray) -> np.ndarray:
+        """Calibrated probabilities, float64 (R,), of rows of this task or of a later one."""
+        with _limit_threads(self.num_threads):
+            return self.scaler.apply(to_logit(self.trees.predict_proba(inputs_RX)[:, 1]) + self.prior_shift)
+
+
+def fit_trees(inputs_RX: np.ndarray, task: FraudTask, config: TreeConfig, seed: int) -> CalibratedTrees:
+    """Fit with the block's own settings; the task must have both classes to fit and calibrate on.
+
+    Args:
+        inputs_RX: what the trees read of every row of the task, from `tree_inputs`.
+        task: names the rows to fit and to calibrate on, and their labels.
+        config: the settings; its seeds and its search are not read.
+        seed: of the draws of features.
+    """
     trees = HistGradientBoostingClassifier(
         learning_rate=config.learning_rate,
         max_iter=config.num_rounds,
@@ -81,7 +109,13 @@ def _fit_and_score(inputs_RX: np.ndarray, task: FraudTask, config: TreeConfig, s
         random_state=seed,
     )
     fit, calibration = task.rows(FIT), task.rows(CALIBRATION)
-    trees.fit(inputs_RX[fit], task.label_R[fit])
-    logit_R = to_logit(trees.predict_proba(inputs_RX)[:, 1]) + task.prior_shift
-    scaler = PlattScaler.fit(logit_R[calibration], task.label_R[calibration])
-    return scaler.apply(logit_R)
+    with _limit_threads(config.num_threads):
+        trees.fit(inputs_RX[fit], task.label_R[fit])
+        logit_C = to_logit(trees.predict_proba(inputs_RX[calibration])[:, 1]) + task.prior_shift
+    scaler = PlattScaler.fit(logit_C, task.label_R[calibration])
+    return CalibratedTrees(trees=trees, scaler=scaler, prior_shift=task.prior_shift, num_threads=config.num_threads)
+
+
+def _limit_threads(num_threads: int) -> threadpool_limits:
+    """Boosting spins on its threads; more threads than free cores made a fit 20 times slower."""
+    return threadpool_limits(limits=num_threads, user_api="openmp")
