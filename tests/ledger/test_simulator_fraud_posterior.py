@@ -133,9 +133,8 @@ def test_amounts_sum_to_one_and_keep_their_upper_tail():
     # 16 standard deviations up, where 1 - ndtr would be 0: the density times one cent.
     z = (math.log(72_221) - math.log(120)) / 0.4
     density = math.exp(-z * z / 2) / (math.sqrt(2 * math.pi) * 0.4 * 72_221)
-    assert MODULE.amount_probs(np.array([72_221]), np.log(120.0), np.float64(0.4))[0] == pytest.approx(
-        density, rel=1e-3
-    )
+    prob = MODULE.amount_probs(np.array([72_221]), np.log(120.0), np.float64(0.4))[0]
+    assert prob == pytest.approx(density, rel=1e-3, abs=0)
 
 
 def one_user() -> SimulationTruth:
@@ -171,9 +170,8 @@ def normal_prob(cents: int, median_cents: float, sigma: float) -> float:
 
 
 def owner_second(payment: pl.DataFrame, rate: float = 1.5) -> float:
-    since, start, end = (
-        float(to_active(np.array(float(s)))) for s in (payment["previous_s"][0], payment["time_s"][0], payment["time_s"][0] + 1)
-    )  # fmt: skip
+    previous_s, time_s = payment["previous_s"][0], payment["time_s"][0]
+    since, start, end = to_active(np.array([previous_s, time_s, time_s + 1], dtype=float))
     return math.exp(-rate * (start - since)) - math.exp(-rate * (end - since))
 
 

@@ -144,7 +144,7 @@ def _leaked_amount_probs(col: Columns, truth: SimulationTruth) -> np.ndarray:
 
 
 def _merchant_probs(col: Columns, truth: SimulationTruth) -> tuple[np.ndarray, np.ndarray]:
-    """P(this merchant | category, instant) for the user, who has favourites, and for a thief, who has none; (N,) each."""
+    """P(this merchant | category, instant), (N,) each: for the user, who has favourites, and for a thief."""
     opens_s_KM = truth.merchant_opens_s.reshape(b.NUM_CATEGORIES, -1)
     category, day = col["category"].astype(np.int64), col["time_s"] // DAY_S
     position = col["merchant"] - category * opens_s_KM.shape[1]
