@@ -19,7 +19,7 @@ from panther_pipeline.metrics.curves import Metric, RankedRows
 from panther_pipeline.metrics.records import make_record
 
 TASK, SPLIT, SHORT = "fraud", "test", "test_short_history"
-_FEWEST_FRAUDS = 10  # of a part that is measured apart: of one fraud every metric is 0 or 1, in every resample
+FEWEST_FRAUDS = 10  # of a part that is measured apart: of one fraud every metric is 0 or 1, in every resample
 CARDS_PER_DAY = 100  # as the Handbook's card precision@100
 CARD_PRECISION = f"card_precision@{CARDS_PER_DAY}"
 
@@ -84,11 +84,33 @@ def measure_fraud_scores(
     if fraud is not None:
         short = test.filter(pl.col("event_seq") < fraud.short_history)
         num_frauds = short.filter(label=1)["row"].n_unique()
-        parts[SHORT] = short if num_frauds >= _FEWEST_FRAUDS else short.clear()
+        parts[SHORT] = short if num_frauds >= FEWEST_FRAUDS else short.clear()
     return [record for split, rows in parts.items() if rows.height for record in _measure_part(split, rows, config)]
 
 
 def _measure_part(split: str, test: pl.DataFrame, config: BootstrapConfig) -> list[dict[str, Any]]:
+    tables = separate_models(test)
+    first = next(iter(tables.values()))
+    values, resampled = _measure(tables, first["user_id"], config)
+    if split == SPLIT:  # so many cards a day are those of the whole ledger: of a part of it it would mean nothing
+        values |= _card_precisions(tables)
+    records = []
+    for (model, metric), value in values.items():
+        seeds = sum(name == model for name, _ in tables)
+        has_interval = (model, metric) in resampled and first["user_id"].n_unique() > 1
+        low, high = percentile_interval(resampled[model, metric]) if has_interval else (None, None)
+        common = {"task": TASK, "split": split, "n": first.height, "seeds": seeds}
+        if math.isfinite(value):
+            records.append(make_record(**common, model=model, metric=metric, value=value, low=low, high=high))
+    return records
+
+
+def separate_models(test: pl.DataFrame) -> dict[tuple[str, int], pl.DataFrame]:
+    """The rows of each (model, seed), in the order of the ledger.
+
+    Raises:
+        ConfigurationError: models or seeds score different events.
+    """
     tables = {
         (model, seed): table for (model, seed), table in test.sort("row").group_by("model", "seed", maintain_order=True)
     }
@@ -99,25 +121,22 @@ def _measure_part(split: str, test: pl.DataFrame, config: BootstrapConfig) -> li
                 f"{model} with seed {seed} scores other events than the first model does ({table.height} and "
                 f"{first.height} rows): run the finetune pipeline again, so that all rows are comparable."
             )
-    values, resampled = _measure(tables, first["user_id"], config)
-    records = []
-    for (model, metric), value in values.items():
-        seeds = sum(name == model for name, _ in tables)
-        has_interval = (model, metric) in resampled and first["user_id"].n_unique() > 1
-        low, high = percentile_interval(resampled[model, metric]) if has_interval else (None, None)
-        common = {"task": TASK, "split": split, "n": first.height, "seeds": seeds}
-        # So many cards a day are those of the whole ledger: of a part of it the share would mean nothing.
-        is_meant = split == SPLIT or metric != CARD_PRECISION
-        if math.isfinite(value) and is_meant:
-            records.append(make_record(**common, model=model, metric=metric, value=value, low=low, high=high))
-    return records
+    return tables
+
+
+def _card_precisions(tables: dict[tuple[str, int], pl.DataFrame]) -> dict[tuple[str, str], float]:
+    """Of each model, the mean over its seeds."""
+    precisions: dict[str, list[float]] = {}
+    for (model, _), table in tables.items():
+        precisions.setdefault(model, []).append(card_precision(table))
+    return {(model, CARD_PRECISION): float(np.mean(values)) for model, values in precisions.items()}
 
 
 def _measure(
     tables: dict[tuple[str, int], pl.DataFrame], user_ids_R: pl.Series, config: BootstrapConfig
 ) -> tuple[dict[tuple[str, str], float], dict[tuple[str, str], np.ndarray]]:
     """Value and resampled values (S,) of each (model, metric): means over seeds, differences included."""
-    user_ix_R = user_ids_R.rank("dense").to_numpy().astype(np.int64) - 1
+    user_ix_R = number_users(user_ids_R)
     num_users = int(user_ix_R.max()) + 1
     values: dict[tuple[str, str], float] = {}
     resampled: dict[tuple[str, str], np.ndarray] = {}
@@ -129,7 +148,6 @@ def _measure(
         samples = np.array([_mean_metrics(ranked, weight_U[user_ix_R]) for weight_U in draws])
         for ix, (metric, value) in enumerate(zip(METRICS, _mean_metrics(ranked, None), strict=True)):
             values[model, metric], resampled[model, metric] = float(value), samples[:, ix]
-        values[model, CARD_PRECISION] = float(np.mean([card_precision(t) for t in seeds]))
     for model, baseline in COMPARISONS:
         for metric in COMPARED_METRICS:
             if (model, metric) in resampled and (baseline, metric) in resampled:
@@ -137,6 +155,11 @@ def _measure(
                 values[key] = values[model, metric] - values[baseline, metric]
                 resampled[key] = resampled[model, metric] - resampled[baseline, metric]
     return values, resampled
+
+
+def number_users(user_ids_R: pl.Series) -> np.ndarray:
+    """int64 (R,): 0, 1, 2, … in order of the ids."""
+    return user_ids_R.rank("dense").to_numpy().astype(np.int64) - 1
 
 
 def _rank(table: pl.DataFrame) -> RankedRows:

@@ -43,6 +43,12 @@ class SimulatedLedger:
     oracle: pl.DataFrame  # row n describes row n of `transactions`
     truth: SimulationTruth
 
+    @property
+    def fraud_kinds(self) -> pl.DataFrame:
+        """event_id and kind of every fraud."""
+        frauds = self.oracle.filter(pl.col("fraud_kind") != "", pl.col("broken_reason") != DUPLICATE)
+        return frauds.select(event_id="transaction_id", kind="fraud_kind")
+
 
 def simulate_ledger(config: SimulationConfig) -> SimulatedLedger:
     """Simulate a payment ledger; the same config gives the same bytes.
