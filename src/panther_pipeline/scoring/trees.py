@@ -14,7 +14,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from panther_pipeline.scoring.calibration import PlattScaler, to_logit
+from panther_pipeline.scoring.calibration import CalibrationKind, fit_scaler, to_logit
 from panther_pipeline.scoring.scores import collect_scores, empty_scores, tabulate_scores
 from panther_pipeline.scoring.search import Searchable, choose_setting
 from panther_pipeline.scoring.task import CALIBRATION, FIT, FraudTask
@@ -32,6 +32,7 @@ class TreeConfig(Searchable):
     l2: float = Field(ge=0)
     feature_share: float = Field(gt=0, le=1)  # drawn at every split; below 1 it is what makes seeds differ
     num_threads: int = Field(gt=0)
+    calibration: CalibrationKind = "platt"  # how logits become probabilities, on the calibration rows
 
 
 def fit_tree_baselines(task: FraudTask, config: TreeConfig) -> pl.DataFrame:
@@ -83,5 +84,4 @@ def _fit_and_score(inputs_RX: np.ndarray, task: FraudTask, config: TreeConfig, s
     fit, calibration = task.rows(FIT), task.rows(CALIBRATION)
     trees.fit(inputs_RX[fit], task.label_R[fit])
     logit_R = to_logit(trees.predict_proba(inputs_RX)[:, 1]) + task.prior_shift
-    scaler = PlattScaler.fit(logit_R[calibration], task.label_R[calibration])
-    return scaler.apply(logit_R)
+    return fit_scaler(config.calibration, logit_R[calibration], task.label_R[calibration]).apply(logit_R)
