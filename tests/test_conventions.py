@@ -118,3 +118,21 @@ def test_no_parameter_names_an_importable_object(environments, load_config):
         text = str(load_config(env)["parameters"])
         assert "panther_pipeline." not in text
         assert "!!python" not in text
+
+
+@pytest.mark.parametrize("name", ["fraud_kinds", "ledger_oracle", "ledger_truth"])
+def test_what_tells_fraud_is_read_by_evaluate_alone(pipelines, name):
+    """A feature, token or model that could read it would have read the label."""
+    assert {pipeline for pipeline, p in pipelines.items() if name in p.datasets()} == {"evaluate"}
+    after = pipelines["evaluate"].from_inputs(name).all_outputs()
+    assert after.isdisjoint(set().union(*(p.inputs() for other, p in pipelines.items() if other != "evaluate")))
+
+
+def test_column_that_tells_the_kind_of_fraud_stays_forbidden(environments, load_config):
+    checked = []
+    for env in environments:
+        config = load_config(env)
+        if "kind" in (entry := config["catalog"]["fraud_kinds"]):
+            assert entry["kind"] in config["parameters"]["ledger"]["schema"]["forbidden"], env
+            checked.append(env)
+    assert checked == ["handbook"]

@@ -18,13 +18,15 @@ def dataset(part: str = "transactions", **changes) -> SimulatedLedgerDataset:
 
 def test_catalog_entry_loads_every_part():
     kind = "panther_pipeline.datasets.simulated_ledger.SimulatedLedgerDataset"
-    parts = ("transactions", "profiles", "oracle", "truth")
+    parts = ("transactions", "profiles", "oracle", "truth", "fraud_kinds")
     catalog = DataCatalog.from_config({p: {"type": kind, "part": p, "simulation": SIMULATION} for p in parts})
     loaded = {part: catalog.load(part) for part in parts}
     assert set(loaded["transactions"].dtypes) == {pl.Utf8}
     assert loaded["profiles"].height == 30
     assert loaded["oracle"].height == loaded["transactions"].height
     assert isinstance(loaded["truth"], SimulationTruth)
+    frauds = loaded["oracle"].filter(pl.col("fraud_kind") != "").unique("transaction_id")
+    assert set(loaded["fraud_kinds"].iter_rows()) == set(frauds.select("transaction_id", "fraud_kind").iter_rows())
 
 
 def test_four_parts_cost_one_simulation(monkeypatch):

@@ -141,6 +141,7 @@ def run_evaluate(sequences, **changes) -> dict:
         "params:ledger.schema": SimpleNamespace(is_timed=True),
         "ledger_oracle": pl.DataFrame(),
         "ledger_truth": pl.DataFrame(),
+        "fraud_kinds": pl.DataFrame(),
         "fraud_scores": fraud_scores(),
         "user_embeddings": pl.DataFrame(
             {

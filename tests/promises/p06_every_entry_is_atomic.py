@@ -27,6 +27,7 @@ READ_ONLY = {
     "panther_pipeline.datasets.DelimitedDataset",
     "panther_pipeline.datasets.EmptyTableDataset",
     "panther_pipeline.datasets.ExcelDataset",
+    "panther_pipeline.datasets.FraudKindsDataset",
     "panther_pipeline.datasets.ParquetDataset",
     "panther_pipeline.datasets.TablesDataset",
     "panther_pipeline.datasets.simulated_ledger.SimulatedLedgerDataset",

@@ -43,6 +43,17 @@ def test_head_scores_are_probabilities(fitted, task):
         assert score.mean() == pytest.approx(task.label_R[task.rows(part)].mean(), abs=0.03)
 
 
+def test_isotonic_head_has_the_ranking_of_the_platt_head_and_serves_its_own_probabilities(fitted, task, head_config):
+    config = head_config.model_copy(update={"calibration": "isotonic", "seeds": head_config.seeds[:1]})
+    head, scores = fit_fraud_head(task, config)
+    platt = fitted[1].filter(seed=config.seeds[0])
+    assert np.array_equal(np.argsort(scores["score"]), np.argsort(platt["score"]))
+    assert not np.allclose(scores["score"], platt["score"], atol=1e-3)
+    kept = task.part_R != FIT
+    again = head.score(task.features_RF[kept], task.embeddings_RD[kept], task.surprises_RS[kept])
+    np.testing.assert_allclose(scores["score"], again, rtol=1e-4)  # rows stand in other chunks
+
+
 def test_probabilities_know_the_prior_when_non_frauds_are_sampled(
     ledger, features, embeddings, task_config, head_config, splits
 ):

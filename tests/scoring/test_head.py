@@ -32,6 +32,15 @@ def test_loaded_head_scores_the_same_bits(head, tmp_path):
     assert np.array_equal(loaded.score(*inputs(50)), head.score(*inputs(50)))
 
 
+def test_isotonic_calibration_is_saved_with_the_head(head, tmp_path):
+    before = head.score(*inputs(50))
+    knots = np.linspace(-5, 5, 7)
+    head._network.set_calibration({"isotonic_logits_K": knots, "isotonic_values_K": knots**3})
+    head.save(tmp_path / "head")
+    assert np.array_equal(FraudHead.load(tmp_path / "head").score(*inputs(50)), head.score(*inputs(50)))
+    assert not np.allclose(head.score(*inputs(50)), before)
+
+
 def test_head_folder_holds_only_inert_formats(head, tmp_path):
     head.save(tmp_path / "head")
     assert {p.suffix for p in (tmp_path / "head").rglob("*") if p.is_file()} == {".json", ".safetensors"}

@@ -12,6 +12,7 @@ from panther_pipeline.datasets.atomic import (
 from panther_pipeline.datasets.code_version import CodeVersionDataset
 from panther_pipeline.datasets.delimited import DelimitedDataset, ExcelDataset, ParquetDataset
 from panther_pipeline.datasets.empty import EmptyTableDataset
+from panther_pipeline.datasets.fraud_kinds import FraudKindsDataset
 from panther_pipeline.datasets.tables import TablesDataset
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "DelimitedDataset",
     "EmptyTableDataset",
     "ExcelDataset",
+    "FraudKindsDataset",
     "HTMLDataset",
     "JSONDataset",
     "LongTableDataset",

@@ -1,6 +1,6 @@
 """Kedro dataset that simulates a payment ledger on load, so that `kedro run` works on a fresh clone.
 
-Four catalog entries with the same `simulation` block cost one simulation per process.
+Catalog entries with the same `simulation` block cost one simulation per process.
 """
 
 from functools import lru_cache
@@ -18,7 +18,7 @@ from panther_pipeline.ledger.simulator import (
     simulate_ledger,
 )
 
-Part = Literal["transactions", "profiles", "oracle", "truth"]
+Part = Literal["transactions", "profiles", "oracle", "truth", "fraud_kinds"]
 
 _simulate_lock = Lock()
 
@@ -41,7 +41,7 @@ class SimulatedLedgerDataset(AbstractDataset[None, pl.DataFrame | SimulationTrut
     ```yaml
     raw_transactions:
       type: panther_pipeline.datasets.simulated_ledger.SimulatedLedgerDataset
-      part: transactions   # or profiles, oracle, truth
+      part: transactions   # or profiles, oracle, truth, fraud_kinds
       simulation: {num_users: 7000, start: "2024-01-01", end: "2024-07-01", seed: 7}
     ```
     """
@@ -50,7 +50,7 @@ class SimulatedLedgerDataset(AbstractDataset[None, pl.DataFrame | SimulationTrut
         """Check part and parameters; nothing is simulated before the first load.
 
         Args:
-            part: `transactions`, `profiles` and `oracle` are tables, `truth` is a SimulationTruth.
+            part: `transactions`, `profiles`, `oracle` and `fraud_kinds` are tables, `truth` is a SimulationTruth.
             simulation: the fields of SimulationConfig.
             metadata: anything a plugin wants, for example the layer in Kedro-Viz.
 

@@ -116,6 +116,14 @@ def value_recall_at_share(share: float) -> Metric:
     return lambda curve: _gained(curve.all_B, curve.lost_B, share)
 
 
+def flagged_share(curve: Curve, share: float) -> np.ndarray:
+    """How much of each block lies among the top `share` of all rows, float64 (B,) in [0, 1]."""
+    before_B = np.append(0.0, curve.all_B[:-1])
+    size_B = curve.all_B - before_B
+    left_B = np.clip(share * _total(curve.all_B) - before_B, 0, size_B)
+    return np.divide(left_B, size_B, out=np.zeros(len(size_B)), where=size_B > 0)
+
+
 def recall_at_false_positive_rate(rate: float) -> Metric:
     """Share of the frauds that is caught when `rate` of the legitimate rows is flagged."""
     return lambda curve: _gained(curve.legitimate_B, curve.frauds_B, rate)

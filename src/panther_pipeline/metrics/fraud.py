@@ -24,7 +24,7 @@ Values = dict[tuple[str, str], float]  # by model and metric
 Resampled = dict[tuple[str, str], np.ndarray]  # by model and metric, (S,)
 
 TASK, SPLIT, SHORT = "fraud", "test", "test_short_history"
-_FEWEST_FRAUDS = 10  # of a part that is measured apart: of one fraud every metric is 0 or 1, in every resample
+FEWEST_FRAUDS = 10  # of a part that is measured apart: of one fraud every metric is 0 or 1, in every resample
 CARDS_PER_DAY = 100  # as the Handbook's card precision@100
 CARD_PRECISION = f"card_precision@{CARDS_PER_DAY}"
 
@@ -89,19 +89,17 @@ def measure_fraud_scores(
     if fraud is not None:
         short = test.filter(pl.col("event_seq") < fraud.short_history)
         num_frauds = short.filter(label=1)["row"].n_unique()
-        parts[SHORT] = short if num_frauds >= _FEWEST_FRAUDS else short.clear()
+        parts[SHORT] = short if num_frauds >= FEWEST_FRAUDS else short.clear()
     return [record for split, rows in parts.items() if rows.height for record in _measure_part(split, rows, config)]
 
 
 def _measure_part(split: str, test: pl.DataFrame, config: BootstrapConfig) -> list[dict[str, Any]]:
     tables = group_models(test)
     user_ids_R = next(iter(tables.values()))["user_id"]
-    user_ix_R = user_ids_R.rank("dense").to_numpy().astype(np.int64) - 1
-    values, resampled = measure_models(tables, user_ix_R, user_ids_R.n_unique(), config)
+    values, resampled = measure_models(tables, number_users(user_ids_R), user_ids_R.n_unique(), config)
     add_differences(values, resampled, COMPARISONS)
-    if split != SPLIT:
-        # So many cards a day are those of the whole ledger: of a part of it the share would mean nothing.
-        values = {key: value for key, value in values.items() if key[1] != CARD_PRECISION}
+    if split == SPLIT:  # so many cards a day are those of the whole ledger: of a part of it it would mean nothing
+        values |= card_precisions(tables)
     if user_ids_R.n_unique() < 2:
         resampled = {}
     return list_records(split, values, resampled, num_rows=len(user_ids_R), num_seeds=count_seeds(tables))
@@ -145,6 +143,14 @@ def list_records(
     return records
 
 
+def card_precisions(tables: Tables) -> Values:
+    """Card precision of each model, the mean over its seeds."""
+    precisions: dict[str, list[float]] = {}
+    for (model, _), table in tables.items():
+        precisions.setdefault(model, []).append(card_precision(table))
+    return {(model, CARD_PRECISION): float(np.mean(values)) for model, values in precisions.items()}
+
+
 def measure_models(
     tables: Tables, user_ix_R: np.ndarray, num_users: int, config: BootstrapConfig
 ) -> tuple[Values, Resampled]:
@@ -166,7 +172,6 @@ def measure_models(
         samples = np.array([_mean_metrics(ranked, weight_U[user_ix_R]) for weight_U in draws])
         for ix, (metric, value) in enumerate(zip(METRICS, _mean_metrics(ranked, None), strict=True)):
             values[model, metric], resampled[model, metric] = float(value), samples[:, ix]
-        values[model, CARD_PRECISION] = float(np.mean([card_precision(t) for t in seeds]))
     return values, resampled
 
 
@@ -178,6 +183,11 @@ def add_differences(values: Values, resampled: Resampled, comparisons: Iterable[
                 key = model, f"{metric}_difference_vs_{baseline}"
                 values[key] = values[model, metric] - values[baseline, metric]
                 resampled[key] = resampled[model, metric] - resampled[baseline, metric]
+
+
+def number_users(user_ids_R: pl.Series) -> np.ndarray:
+    """int64 (R,): 0, 1, 2, … in order of the ids."""
+    return user_ids_R.rank("dense").to_numpy().astype(np.int64) - 1
 
 
 def _rank(table: pl.DataFrame) -> RankedRows:

@@ -18,6 +18,7 @@ from panther_pipeline.metrics.fraud import (
     Tables,
     Values,
     add_differences,
+    card_precisions,
     count_seeds,
     group_models,
     list_records,
@@ -73,7 +74,7 @@ def _measure_shift(tables: Tables, users: pl.Series, config: BootstrapConfig) ->
     values, resampled = measure_models(tables, user_ix_R, len(users), config)
     models = dict.fromkeys(model for model, _ in tables)
     add_differences(values, resampled, [*COMPARISONS, *((model, model + AGED) for model in models)])
-    return values, resampled if len(users) > 1 else {}
+    return values | card_precisions(tables), resampled if len(users) > 1 else {}
 
 
 def _mean(of_shifts: tuple[dict, ...]) -> dict:

@@ -1,14 +1,26 @@
-"""Platt scaling: a straight line on the logit that makes scores probabilities.
+"""Calibration: an increasing map of the logit that makes scores probabilities and leaves their order as it is.
 
-Source: Platt, "Probabilistic outputs for support vector machines" (1999).
+Platt scaling is a straight line: two numbers, steady with few frauds. Isotonic regression is any increasing curve: it
+repairs what a line cannot, and needs more frauds for it.
+
+Sources: Platt, "Probabilistic outputs for support vector machines" (1999); Zadrozny & Elkan, "Transforming classifier
+scores into accurate multiclass probability estimates" (2002).
+
+Shape letters: R rows, K knots.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
+from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
+CalibrationKind = Literal["platt", "isotonic"]
+
 _EDGE = 1e-7  # keeps the logit of a score of 0 or 1 finite
+_TILT = 1e-3  # calibrated logit per raw logit within a step: keeps its order, moves odds by 0.1 % per unit
+_BEYOND = 1e3  # raw logits outside the calibration rows for which the order is kept as well
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +50,60 @@ class PlattScaler:
     def apply(self, logit_R: np.ndarray) -> np.ndarray:
         """float64 probabilities."""
         return sigmoid(self.slope * logit_R.astype(np.float64) + self.intercept)
+
+    @property
+    def buffers(self) -> dict[str, np.ndarray]:
+        """What `HeadNetwork.set_calibration` takes."""
+        return {"platt_slope": np.float32(self.slope), "platt_intercept": np.float32(self.intercept)}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class IsotonicScaler:
+    """sigmoid of a piecewise linear, strictly increasing curve through the knots.
+
+    Isotonic regression gives steps, and all rows of a step the same probability: a ranking would lose its order there.
+    So the steps are tilted by a thousandth of the raw logit, in float64, where distinct float32 logits stay distinct.
+    """
+
+    logits_K: np.ndarray  # float64, strictly increasing
+    values_K: np.ndarray  # float64 calibrated logits, strictly increasing
+
+    @classmethod
+    def fit(cls, logit_R: np.ndarray, label_R: np.ndarray) -> "IsotonicScaler":
+        """Fit on rows that no model was fitted on.
+
+        A fraud counts as (P + 1) / (P + 2) and another row as 1 / (N + 2), with P frauds and N others: Platt's targets,
+        by which no step has a probability of 0 or 1, however few frauds there are.
+
+        Args:
+            logit_R: raw logits.
+            label_R: 0 or 1; one of them may be missing.
+
+        Source: Platt 1999, section 2.2, for the targets.
+        """
+        logit_R = logit_R.astype(np.float64)
+        num_frauds = int((label_R == 1).sum())
+        target_R = np.where(label_R == 1, (num_frauds + 1) / (num_frauds + 2), 1 / (len(label_R) - num_frauds + 2))
+        steps = IsotonicRegression().fit(logit_R, target_R)
+        knots_K = np.concatenate(
+            [steps.X_thresholds_[:1] - _BEYOND, steps.X_thresholds_, steps.X_thresholds_[-1:] + _BEYOND]
+        )
+        flat_K = to_logit(np.pad(steps.y_thresholds_, 1, mode="edge"))
+        return cls(logits_K=knots_K, values_K=flat_K + _TILT * (knots_K - logit_R.mean()))
+
+    def apply(self, logit_R: np.ndarray) -> np.ndarray:
+        """float64 probabilities."""
+        return sigmoid(np.interp(logit_R.astype(np.float64), self.logits_K, self.values_K))
+
+    @property
+    def buffers(self) -> dict[str, np.ndarray]:
+        """What `HeadNetwork.set_calibration` takes."""
+        return {"isotonic_logits_K": self.logits_K, "isotonic_values_K": self.values_K}
+
+
+def fit_scaler(kind: CalibrationKind, logit_R: np.ndarray, label_R: np.ndarray) -> PlattScaler | IsotonicScaler:
+    """The scaler of this kind, fitted on rows that no model was fitted on."""
+    return {"platt": PlattScaler, "isotonic": IsotonicScaler}[kind].fit(logit_R, label_R)
 
 
 def sigmoid(logit_R: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from tqdm import tqdm
 
 from panther_pipeline.errors import TrainingError
-from panther_pipeline.scoring.calibration import PlattScaler
+from panther_pipeline.scoring.calibration import CalibrationKind, fit_scaler
 from panther_pipeline.scoring.head import NUM_SURPRISES, FraudHead
 from panther_pipeline.scoring.networks.base import HeadNetwork
 from panther_pipeline.scoring.networks.build import build_network
@@ -40,13 +40,14 @@ class HeadConfig(Searchable):
     patience: int = Field(gt=0)  # epochs without a better average precision on the calibration rows
     learning_rate: float = Field(gt=0)
     weight_decay: float = Field(ge=0)
+    calibration: CalibrationKind = "platt"  # how logits become probabilities, on the calibration rows
 
 
 def fit_fraud_head(task: FraudTask, config: HeadConfig) -> tuple[FraudHead, pl.DataFrame]:
     """Train one head per seed.
 
     Frauds are rare, and the fit rows may hold a sample of the non-frauds. Probabilities stay probabilities: the log
-    odds of the fit rows are an offset of the logit, corrected for the sampling after training, and Platt scaling on
+    odds of the fit rows are an offset of the logit, corrected for the sampling after training, and calibration on
     the calibration rows, which are never sampled, corrects what is left.
 
     Returns:
@@ -99,9 +100,7 @@ def _train(task: FraudTask, config: HeadConfig, seed: int) -> HeadNetwork:
     network.load_state_dict(best)
     network.log_odds += task.prior_shift
     logit_R = _predict(network, numbers_RF[calibration], embedding_RD[calibration])
-    scaler = PlattScaler.fit(logit_R, label_R[calibration].numpy())
-    network.platt_slope.fill_(scaler.slope)
-    network.platt_intercept.fill_(scaler.intercept)
+    network.set_calibration(fit_scaler(config.calibration, logit_R, label_R[calibration].numpy()).buffers)
     logger.info("%s seed %d: average precision %.3f on the calibration rows", MODEL_NAME, seed, best_precision)
     return network
 

@@ -52,7 +52,7 @@ class FraudHead:
             surprises_RS: float32 surprise (nats), surprise_z (standard deviations), cosine.
 
         Returns:
-            float32 (R,) in [0, 1].
+            float64 (R,) in [0, 1].
 
         Raises:
             ConfigurationError: the head was never trained, or a shape does not fit; names what was expected.
@@ -74,7 +74,7 @@ class FraudHead:
         scores = [
             self._score_chunk(numbers_RF[i : i + _CHUNK_ROWS], embeddings_RD[i : i + _CHUNK_ROWS]) for i in chunks
         ]
-        return np.concatenate(scores) if scores else np.empty(0, dtype=np.float32)
+        return np.concatenate(scores) if scores else np.empty(0)
 
     def _score_chunk(self, numbers_RF: np.ndarray, embeddings_RD: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
@@ -118,5 +118,6 @@ def _load_network(file: Path, num_features: int, embedding_dim: int, config: Net
     if broken:
         raise ValueError(f"weights not finite: {', '.join(broken)}")
     network = build_network(num_features + NUM_SURPRISES, embedding_dim, config)
+    network.set_calibration({name: weights[name] for name in ("isotonic_logits_K", "isotonic_values_K")})  # their size
     network.load_state_dict(weights)
     return network

@@ -17,7 +17,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from panther_pipeline.scoring.calibration import PlattScaler, to_logit
+from panther_pipeline.scoring.calibration import CalibrationKind, IsotonicScaler, PlattScaler, fit_scaler, to_logit
 from panther_pipeline.scoring.scores import collect_scores, empty_scores, tabulate_scores
 from panther_pipeline.scoring.search import Searchable, choose_setting
 from panther_pipeline.scoring.task import CALIBRATION, FIT, FraudTask
@@ -37,6 +37,7 @@ class TreeConfig(Searchable):
     l2: float = Field(ge=0)
     feature_share: float = Field(gt=0, le=1)  # drawn at every split; below 1 it is what makes seeds differ
     num_threads: int = Field(gt=0)
+    calibration: CalibrationKind = "platt"  # how logits become probabilities, on the calibration rows
 
 
 def fit_tree_baselines(task: FraudTask, config: TreeConfig) -> pl.DataFrame:
@@ -79,7 +80,7 @@ class CalibratedTrees:
     """Fitted trees that give probabilities at natural prevalence."""
 
     trees: HistGradientBoostingClassifier
-    scaler: PlattScaler
+    scaler: PlattScaler | IsotonicScaler
     prior_shift: float  # of the task they were fitted on
     num_threads: int
 
@@ -112,7 +113,7 @@ def fit_trees(inputs_RX: np.ndarray, task: FraudTask, config: TreeConfig, seed: 
     with _limit_threads(config.num_threads):
         trees.fit(inputs_RX[fit], task.label_R[fit])
         logit_C = to_logit(trees.predict_proba(inputs_RX[calibration])[:, 1]) + task.prior_shift
-    scaler = PlattScaler.fit(logit_C, task.label_R[calibration])
+    scaler = fit_scaler(config.calibration, logit_C, task.label_R[calibration])
     return CalibratedTrees(trees=trees, scaler=scaler, prior_shift=task.prior_shift, num_threads=config.num_threads)
 
 

@@ -1,8 +1,10 @@
 """What every kind of head shares."""
 
+import numpy as np
 import pytest
 import torch
 
+from panther_pipeline.scoring.calibration import IsotonicScaler, sigmoid
 from panther_pipeline.scoring.networks.build import build_network
 
 KINDS = ("dcn", "deep_fm", "logistic")
@@ -38,4 +40,14 @@ def test_calibration_is_a_line_on_the_logit(network):
     network.platt_slope.fill_(2.0)
     network.platt_intercept.fill_(-1.0)
     inputs = torch.randn(8, 5), torch.randn(8, 4)
-    torch.testing.assert_close(network.calibrated(*inputs), torch.sigmoid(2 * network(*inputs) - 1))
+    torch.testing.assert_close(network.calibrated(*inputs), torch.sigmoid(2 * network(*inputs).double() - 1))
+
+
+def test_knots_of_the_calibration_are_those_of_the_scaler(network):
+    rng = np.random.default_rng(0)
+    inputs = torch.randn(300, 5), torch.randn(300, 4)
+    with torch.inference_mode():
+        logit = network(*inputs).numpy()
+        scaler = IsotonicScaler.fit(logit[:200], (rng.random(200) < sigmoid(3 * logit[:200])).astype(int))
+        network.set_calibration(scaler.buffers)
+        np.testing.assert_allclose(network.calibrated(*inputs).numpy(), scaler.apply(logit), rtol=1e-12)

@@ -45,6 +45,7 @@ def write_catalog(events: Sample, users: Sample | None, path_of: dict[Path, str]
         lines += _empty("raw_profiles", "no table of users was given")
     lines += _empty("raw_user_labels", "no labels of users were given")
     lines += _empty("ledger_oracle", "no true distribution is known for this ledger")
+    lines += _empty("fraud_kinds", "nothing says what kind a fraud is")
     lines += _empty("ledger_truth", "no true distribution is known for this ledger")
     return "\n".join(lines).rstrip() + "\n"
 

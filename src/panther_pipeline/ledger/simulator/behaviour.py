@@ -181,6 +181,10 @@ LARGE_AFTER_TESTS = [
     0.5,
     1.0,
 ]  # chance that the next is the large one, by tests made
+FIRST_TEST_WITHIN_S = 50 * 60  # after the owner's payment
+TEST_PAUSE_S = (20, 420)  # between card tests, and before the large payment
+TAKEOVER_PAUSE_S = (600, 7800)  # shortest and longest, if that is a night; otherwise some time of the next one
+NIGHT_S = 5 * 3600  # from midnight
 UNDER_ATTACK_PROB = 0.98  # next payment is the thief's while cards are tested
 TAKEN_OVER_PROB = 0.75
 _ATTACK_CATEGORIES = {

@@ -23,7 +23,12 @@ from panther_pipeline.ledger.simulator.population import (
     found_merchants,
 )
 from panther_pipeline.ledger.simulator.process import Steps, attack_table, run_block
-from panther_pipeline.ledger.simulator.truth import STATE_COLUMNS, SimulationTruth
+from panther_pipeline.ledger.simulator.truth import (
+    MOMENT_COLUMNS,
+    PAYMENT_COLUMNS,
+    STATE_COLUMNS,
+    SimulationTruth,
+)
 
 # Users step in blocks of this size: long enough for numpy, small enough for the processor's cache.
 BLOCK_USERS = 8192
@@ -38,6 +43,12 @@ class SimulatedLedger:
     oracle: pl.DataFrame  # row n describes row n of `transactions`
     truth: SimulationTruth
 
+    @property
+    def fraud_kinds(self) -> pl.DataFrame:
+        """event_id and kind of every fraud."""
+        frauds = self.oracle.filter(pl.col("fraud_kind") != "", pl.col("broken_reason") != DUPLICATE)
+        return frauds.select(event_id="transaction_id", kind="fraud_kind")
+
 
 def simulate_ledger(config: SimulationConfig) -> SimulatedLedger:
     """Simulate a payment ledger; the same config gives the same bytes.
@@ -50,8 +61,9 @@ def simulate_ledger(config: SimulationConfig) -> SimulatedLedger:
     Returns:
         Transactions (text, ordered by booked_at), profiles (text), truth, and the oracle, whose row n is
         about row n of the transactions: transaction_id (even where the export lost it), fraud_kind,
-        broken_reason ("", a reason of `export.BROKEN`, or "duplicate"), and the user's state before the
-        payment, from which `truth` gives its distribution.
+        broken_reason ("", a reason of `export.BROKEN`, or "duplicate"), the user's state before the
+        payment, from which `truth` gives its distribution, and the payment as it was drawn: time_s and
+        previous_s (seconds since the first day), category, channel (index), cents, merchant (number).
     """
     world_rng, flaw_rng = (np.random.default_rng([config.seed, stream]) for stream in (0, 1))
     merchants = found_merchants(config, world_rng)
@@ -88,7 +100,7 @@ def _simulate_block(
         "merchant": steps.merchant,
         "currency": np.where(steps.abroad, population.currency_U[steps.user] + 1, 0).astype(np.uint8),
         "code": steps.code,
-        **{name: getattr(steps, name) for name in STATE_COLUMNS[1:]},
+        **{name: getattr(steps, name) for name in (*STATE_COLUMNS[1:], *MOMENT_COLUMNS)},
     }
     return population, rows
 
@@ -102,7 +114,7 @@ def _oracle(rows: dict[str, np.ndarray], flaws: Flaws) -> pl.DataFrame:
             "transaction_id": ids,
             "fraud_kind": kinds,
             "broken_reason": reasons,
-            **{name: rows[name] for name in STATE_COLUMNS},
+            **{name: rows[name] for name in (*STATE_COLUMNS, *MOMENT_COLUMNS, *PAYMENT_COLUMNS)},
         }
     )
     copied = np.repeat(np.arange(table.height), flaws.copies_N)
@@ -117,7 +129,15 @@ def _oracle(rows: dict[str, np.ndarray], flaws: Flaws) -> pl.DataFrame:
 def _truth(config: SimulationConfig, populations: list[Population], merchants: Merchants) -> SimulationTruth:
     per_user = {
         name: np.concatenate([getattr(p, name) for p in populations])
-        for name in ("taste_UPK", "routine_weight_U", "style_U", "shift_U", "fixed_cents_UK")
+        for name in (
+            "taste_UPK",
+            "routine_weight_U",
+            "style_U",
+            "shift_U",
+            "fixed_cents_UK",
+            "rate_U",
+            "favourites_UKS",
+        )
     }
     return SimulationTruth(
         categories=list(b.CATEGORIES),

@@ -30,12 +30,12 @@ from panther_pipeline.ledger.simulator.clock import (
 from panther_pipeline.ledger.simulator.config import SimulationConfig
 from panther_pipeline.ledger.simulator.population import Merchants, Population
 
-_SEEN = ("routine", "day_part", "scheduled", "scheduled_prob", "attack", "exposed")
+_SEEN = ("routine", "day_part", "scheduled", "scheduled_prob", "due_s", "attack", "exposed")
 NOBODY = 255  # code of "no category" in uint8 columns
 GATED = b.NUM_PHASES  # row of the attack table for "a scheduled payment is near"
 _FAR_S, _NEAR_S = 36 * HOUR_S, HOUR_S  # longest time a thief's next payment takes: nights; minutes
-_FAVOURITE_CUMULATIVE = np.array([0.55, 0.78, 0.88])
-_EXPLORE_PROB = 0.06  # a merchant that is no favourite
+FAVOURITE_CUMULATIVE = np.array([0.55, 0.78, 0.88])
+EXPLORE_PROB = 0.06  # a merchant that is no favourite
 _COMPACT_BELOW = 0.85  # drop finished users from the arrays when fewer than this share is active
 
 
@@ -54,8 +54,11 @@ class Steps:
     day_part: np.ndarray  # uint8
     scheduled: np.ndarray  # uint8 category of the next scheduled payment, NOBODY if none
     scheduled_prob: np.ndarray  # float32, given that no thief strikes first
+    due_s: np.ndarray  # float64 instant of the next scheduled payment, exported or not; +inf if none
     attack: np.ndarray  # uint8 row of `attack_table`
     exposed: np.ndarray  # uint8 category of the merchant that leaked the card, NOBODY if none
+    leak_merchant: np.ndarray  # int32 that merchant; without meaning where there is none
+    previous_s: np.ndarray  # int64 instant of the user's previous payment, or of the opening of the account
 
 
 def attack_table(config: SimulationConfig) -> np.ndarray:
@@ -146,6 +149,8 @@ class Block:
             merchant=merchant,
             code=code,
             pattern=self.pattern,
+            leak_merchant=self.leak_merchant,
+            previous_s=self.now_s.astype(np.int64),
             abroad=self.away & ~is_scheduled & (code == b.LEGITIMATE),
             **{name: state[name] for name in _SEEN},
         )
@@ -203,11 +208,13 @@ class Block:
             return time_s
         fast = (thief == b.TEST_PAYMENT) | (thief == b.LARGE_PAYMENT)
         starts = fast & (self.phase == b.QUIET)
-        after_s = np.where(starts, u * 50 * 60, 20 + u * 400)
+        shortest_s, longest_s = b.TEST_PAUSE_S
+        after_s = np.where(starts, u * b.FIRST_TEST_WITHIN_S, shortest_s + u * (longest_s - shortest_s))
         time_s = np.where(fast, np.floor(self.now_s + after_s), time_s)
-        early_s = self.now_s + 600 + u * 2 * HOUR_S
-        is_night = early_s % DAY_S < 5 * HOUR_S
-        next_night_s = (np.floor(early_s / DAY_S) + 1) * DAY_S + v * 5 * HOUR_S
+        shortest_s, longest_s = b.TAKEOVER_PAUSE_S
+        early_s = self.now_s + shortest_s + u * (longest_s - shortest_s)
+        is_night = early_s % DAY_S < b.NIGHT_S
+        next_night_s = (np.floor(early_s / DAY_S) + 1) * DAY_S + v * b.NIGHT_S
         return np.where(thief == b.TAKEOVER, np.floor(np.where(is_night, early_s, next_night_s)), time_s)
 
     def _choose_merchant(
@@ -215,14 +222,14 @@ class Block:
     ) -> np.ndarray:
         """A favourite of the user if it is open, sometimes another open one; thieves know no favourites."""
         shops = self.merchants
-        slot = np.searchsorted(_FAVOURITE_CUMULATIVE, pick / (1 - _EXPLORE_PROB), side="right")
+        slot = np.searchsorted(FAVOURITE_CUMULATIVE, pick / (1 - EXPLORE_PROB), side="right")
         position = self.population.favourites_UKS[self.user, category, slot]
         closed = shops.opens_s_KM[category, position] > time_s
         position = np.where(closed, self.population.favourites_UKS[self.user, category, 0], position)
         day = np.minimum(time_s // DAY_S, self.config.num_days).astype(np.int64)
         any_open = (place * shops.num_open_KD[category, day]).astype(np.int32)
         thief = (code != b.LEGITIMATE) & (code != b.COMPROMISED)
-        position = np.where((pick > 1 - _EXPLORE_PROB) | thief, any_open, position)
+        position = np.where((pick > 1 - EXPLORE_PROB) | thief, any_open, position)
         merchant = category.astype(np.int32) * self.num_merchants + position.astype(np.int32)
         return np.where(code == b.COMPROMISED, self.leak_merchant, merchant)
 

@@ -18,10 +18,13 @@ from panther_pipeline.ledger.simulator.process import NOBODY
 # Takes (category, channel, amount_bin), each (G,): text, text, int64. Returns int token ids (G,).
 Encoder = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
-# Columns of the oracle table that hold the state before a payment.
+# Columns of the oracle table that hold the state before a payment ...
 STATE_COLUMNS = (
     "user_ix", "pattern", "routine", "day_part", "scheduled", "scheduled_prob", "attack", "exposed",
 )  # fmt: skip
+# ... more of it, which matters once the payment is seen, and the payment itself.
+MOMENT_COLUMNS = ("previous_s", "due_s", "leak_merchant")
+PAYMENT_COLUMNS = ("time_s", "category", "channel", "cents", "merchant")
 
 _K = b.NUM_CATEGORIES
 # Components: legitimate by category, a thief's at a leaking merchant by category, three remote codes.
@@ -45,6 +48,8 @@ class SimulationTruth:
     compromised_hit_prob: float
     merchant_opens_s: np.ndarray  # float64 by merchant number; seconds since the first day
     merchant_leaks: np.ndarray  # bool by merchant number
+    rate_U: np.ndarray  # float64, discretionary payments per active day before speed-ups
+    favourites_UKS: np.ndarray  # int32 position of merchant within the category
 
 
 def component_probs(oracle: pl.DataFrame, truth: SimulationTruth) -> np.ndarray:
@@ -59,17 +64,23 @@ def component_probs(oracle: pl.DataFrame, truth: SimulationTruth) -> np.ndarray:
     hit = np.where(is_exposed, (ordinary - scheduled) * truth.compromised_hit_prob, 0)
     own = ordinary - scheduled - hit
     probs_NQ = np.zeros((oracle.height, _NUM_COMPONENTS))
-    weight = b.PATTERN_WEIGHT_R[col["pattern"]]
-    routine = (1 - weight) * truth.routine_weight_U[col["user_ix"]]
-    taste_NK = truth.taste_UPK[col["user_ix"], col["day_part"]].astype(float)
-    taste_NK /= taste_NK.sum(1, keepdims=True)
-    probs_NQ[:, :_K] = weight[:, None] * b.PATTERN_PROBS_RK[col["pattern"]] + (1 - weight - routine)[:, None] * taste_NK
-    probs_NQ[row, col["routine"]] += routine
-    probs_NQ[:, :_K] *= own[:, None]
+    probs_NQ[:, :_K] = own_category_probs(oracle, truth) * own[:, None]
     probs_NQ[row, np.where(is_due, col["scheduled"], 0)] += scheduled
     probs_NQ[row, _K + np.where(is_exposed, col["exposed"], 0)] += hit
     probs_NQ[:, 2 * _K :] = attack_N4[:, 1:]
     return probs_NQ
+
+
+def own_category_probs(oracle: pl.DataFrame, truth: SimulationTruth) -> np.ndarray:
+    """P(category | the user pays of free will: neither scheduled nor a thief), float64 (N, K); rows sum to 1."""
+    pattern, routine, user = (oracle[name].to_numpy() for name in ("pattern", "routine", "user_ix"))
+    weight = b.PATTERN_WEIGHT_R[pattern]
+    routine_weight = (1 - weight) * truth.routine_weight_U[user]
+    taste_NK = truth.taste_UPK[user, oracle["day_part"].to_numpy()].astype(float)
+    taste_NK /= taste_NK.sum(1, keepdims=True)
+    probs_NK = weight[:, None] * b.PATTERN_PROBS_RK[pattern] + (1 - weight - routine_weight)[:, None] * taste_NK
+    probs_NK[np.arange(oracle.height), routine] += routine_weight
+    return probs_NK
 
 
 def category_probs(oracle: pl.DataFrame, truth: SimulationTruth) -> np.ndarray:

@@ -7,7 +7,7 @@ import polars as pl
 
 from panther_pipeline.ledger.schema import LedgerSchema
 from panther_pipeline.ledger.simulator import SimulationTruth
-from panther_pipeline.metrics import alert_budgets, fraud, next_transaction, oracle, tuples
+from panther_pipeline.metrics import alert_budgets, fraud, fraud_kinds, fraud_oracle, next_transaction, oracle, tuples
 from panther_pipeline.metrics.config import BootstrapConfig, CostConfig, FraudMetricsConfig, RankingConfig
 from panther_pipeline.model.backbone import Backbone
 from panther_pipeline.report import (
@@ -67,11 +67,28 @@ def measure_oracle(
     )
 
 
+def score_fraud_oracle(
+    fraud_scores: pl.DataFrame, ledger_oracle: pl.DataFrame, ledger_truth: SimulationTruth | pl.DataFrame
+) -> pl.DataFrame:
+    """The best possible scores of the same events where the ledger is simulated; none elsewhere."""
+    return fraud_oracle.score_fraud_oracle(fraud_scores, ledger_oracle, ledger_truth)
+
+
+def measure_fraud_kinds(
+    fraud_scores: pl.DataFrame, oracle_fraud_scores: pl.DataFrame, kinds: pl.DataFrame, config: BootstrapConfig
+) -> list[dict[str, Any]]:
+    """Recall of each kind of fraud; nothing where no kind is known."""
+    return fraud_kinds.measure_fraud_kinds(pl.concat([fraud_scores, oracle_fraud_scores]), kinds, config)
+
+
 def measure_fraud(
-    fraud_scores: pl.DataFrame, config: BootstrapConfig, fraud_config: FraudMetricsConfig
+    fraud_scores: pl.DataFrame,
+    oracle_fraud_scores: pl.DataFrame,
+    config: BootstrapConfig,
+    fraud_config: FraudMetricsConfig,
 ) -> list[dict[str, Any]]:
     """Every fraud metric of every row of the comparison; nothing for a ledger without labels."""
-    return fraud.measure_fraud_scores(fraud_scores, config, fraud_config)
+    return fraud.measure_fraud_scores(pl.concat([fraud_scores, oracle_fraud_scores]), config, fraud_config)
 
 
 def tabulate_alert_budgets(fraud_scores: pl.DataFrame, config: CostConfig) -> pl.DataFrame:
@@ -84,9 +101,10 @@ def collect_metrics(
     next_tuple_metrics: list[dict[str, Any]],
     oracle_metrics: list[dict[str, Any]],
     fraud_metrics: list[dict[str, Any]],
+    fraud_kind_metrics: list[dict[str, Any]],
 ) -> list[dict[str, Any]]:
     """All records of the run in one list."""
-    return [*next_transaction_metrics, *next_tuple_metrics, *oracle_metrics, *fraud_metrics]
+    return [*next_transaction_metrics, *next_tuple_metrics, *oracle_metrics, *fraud_metrics, *fraud_kind_metrics]
 
 
 def find_motifs(token_sequences: TokenSequences, tokenizer: Tokenizer, config: MotifConfig) -> pl.DataFrame:

@@ -8,6 +8,7 @@ from panther_pipeline.pipelines.evaluate.nodes import (
     explain_prototypes,
     find_motifs,
     measure_fraud,
+    measure_fraud_kinds,
     measure_next_transaction,
     measure_next_tuples,
     measure_oracle,
@@ -17,6 +18,7 @@ from panther_pipeline.pipelines.evaluate.nodes import (
     plot_timeline,
     plot_user_map,
     rank_next_transactions,
+    score_fraud_oracle,
     score_next_tuples,
     summarise_prototypes,
     tabulate_alert_budgets,
@@ -63,8 +65,22 @@ def create_pipeline(**kwargs) -> Pipeline:
                 name="measure_oracle",
             ),
             Node(
+                score_fraud_oracle,
+                inputs=["fraud_scores", "ledger_oracle", "ledger_truth"],
+                outputs="oracle_fraud_scores",
+                name="score_fraud_oracle",
+            ),
+            Node(
+                measure_fraud_kinds,
+                inputs=["fraud_scores", "oracle_fraud_scores", "fraud_kinds", "params:evaluation.bootstrap"],
+                outputs="fraud_kind_metrics",
+                name="measure_fraud_kinds",
+            ),
+            Node(
                 measure_fraud,
-                inputs=["fraud_scores", "params:evaluation.bootstrap", "params:evaluation.fraud"],
+                inputs=[
+                    "fraud_scores", "oracle_fraud_scores", "params:evaluation.bootstrap", "params:evaluation.fraud",
+                ],
                 outputs="fraud_metrics",
                 name="measure_fraud",
             ),
@@ -76,7 +92,10 @@ def create_pipeline(**kwargs) -> Pipeline:
             ),
             Node(
                 collect_metrics,
-                inputs=["next_transaction_metrics", "next_tuple_metrics", "oracle_metrics", "fraud_metrics"],
+                inputs=[
+                    "next_transaction_metrics", "next_tuple_metrics", "oracle_metrics", "fraud_metrics",
+                    "fraud_kind_metrics",
+                ],
                 outputs="metrics",
                 name="collect_metrics",
             ),

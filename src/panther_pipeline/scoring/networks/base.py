@@ -1,10 +1,12 @@
 """What all kinds of head share: one file of weights holds all that turns raw inputs into a probability.
 
-Shape letters: R rows, F numbers, D embedding width.
+Shape letters: R rows, F numbers, D embedding width, K knots of the calibration.
 """
 
+from collections.abc import Mapping
 from itertools import pairwise
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -21,6 +23,9 @@ class HeadNetwork(nn.Module):
         self.register_buffer("log_odds", torch.zeros(()))  # of fraud; corrected for sampling after training
         self.register_buffer("platt_slope", torch.ones(()))
         self.register_buffer("platt_intercept", torch.zeros(()))
+        # Before the line; none where the line is all. In float64, for which IsotonicScaler says the reason.
+        self.register_buffer("isotonic_logits_K", torch.zeros(0, dtype=torch.float64))
+        self.register_buffer("isotonic_values_K", torch.zeros(0, dtype=torch.float64))
 
     def score(self, z_RF: Tensor, e_RD: Tensor) -> Tensor:
         """The kind's own part: standardised numbers and embedding → (R,), 0 where nothing is known."""
@@ -35,8 +40,25 @@ class HeadNetwork(nn.Module):
         return self.score(z_RF, e_RD) + self.log_odds
 
     def calibrated(self, numbers_RF: Tensor, embedding_RD: Tensor) -> Tensor:
-        """Probabilities (R,)."""
-        return torch.sigmoid(self.platt_slope * self(numbers_RF, embedding_RD) + self.platt_intercept)
+        """Probabilities (R,), float64: in float32 neighbours would become equal, and a ranking lose their order."""
+        logit_R = self._straighten(self(numbers_RF, embedding_RD).double())
+        return torch.sigmoid(self.platt_slope.double() * logit_R + self.platt_intercept.double())
+
+    def set_calibration(self, buffers: Mapping[str, np.ndarray]) -> None:
+        """Take over the numbers of a fitted scaler, `scoring.calibration`; knots may be as many as they are."""
+        for name, values in buffers.items():
+            setattr(self, name, torch.as_tensor(values, dtype=getattr(self, name).dtype))
+
+    def _straighten(self, logit_R: Tensor) -> Tensor:
+        """Linear between the knots, as numpy.interp; the same where there are none."""
+        knots_K, values_K = self.isotonic_logits_K, self.isotonic_values_K
+        if not len(knots_K):
+            return logit_R
+        inside_R = logit_R.clamp(knots_K[0], knots_K[-1])
+        right_R = torch.searchsorted(knots_K, inside_R).clamp(min=1)
+        left_R = right_R - 1
+        slope_R = (values_K[right_R] - values_K[left_R]) / (knots_K[right_R] - knots_K[left_R])
+        return values_K[left_R] + slope_R * (inside_R - knots_K[left_R])
 
 
 def hidden_layers(sizes: list[int], dropout: float) -> nn.Sequential:
