@@ -18,7 +18,7 @@ from panther_pipeline.metrics.config import BootstrapConfig
 from panther_pipeline.metrics.curves import Metric, RankedRows
 from panther_pipeline.metrics.records import make_record
 
-TASK = "user_label"
+TASK, OUT_OF_FOLD = "user_label", "out_of_fold"
 METRICS: dict[str, Metric] = {
     "roc_auc": curves.roc_auc,
     "average_precision": curves.average_precision,

@@ -2,7 +2,8 @@
 
 For a label as of t only events strictly before t are read; a window of w days is [t - w, t). A window that is longer
 than the history holds what there is: `tenure_days` says how much that can be. No label takes part in anything here, not
-even in the choice of the values that get a column of their own: those are the most frequent before any labelled date.
+even in the choice of the values that get a column of their own: those are the most frequent in all events that precede
+a labelled date of their user, so that the choice alone may know of other users' events after t.
 
 Amounts are sign(a)·ln(1 + |a|) of major units, since they span orders of magnitude. Mean and spread are those of sizes:
 the mean of what came in and went out lies near 0, where such a scale tears small gains and small losses apart.
@@ -66,7 +67,7 @@ def aggregate_histories(
     )
     aggregates = past.group_by(_LABEL).agg(_describe_history(past, config))
     features = labels.select(_LABEL).join(aggregates, on=_LABEL, how="left", maintain_order="left").drop(_LABEL)
-    always_known = [n for n in features.columns if n == "has_history" or n.startswith(("num_", "log_sum_", "trend_"))]
+    always_known = [n for n in features.columns if n.startswith(("has_", "num_", "log_sum_", "trend_"))]
     parts = [labels.select(LABEL_COLUMNS), features.with_columns(pl.col(always_known).fill_null(0)).cast(pl.Float32)]
     if config.use_profiles:
         parts.append(_describe_profiles(labels["user_id"], profiles, config))
@@ -113,7 +114,7 @@ def _describe_history(past: pl.DataFrame, config: HistoryConfig) -> list[pl.Expr
             "min": value.min(),
             "last": value.drop_nulls().last(),
         }
-        aggregates += [statistic.alias(f"{name}_{what}") for what, statistic in described.items()]
+        aggregates += [statistic.alias(f"number_{name}_{what}") for what, statistic in described.items()]
     return aggregates
 
 
@@ -125,7 +126,7 @@ def _describe_window(cents: pl.Expr, inside: pl.Expr, window: str) -> list[pl.Ex
         "num_counterparties": pl.col("counterparty").filter(inside).drop_nulls().n_unique(),
         "log_sum_in": _log_amount(money_in),
         "log_sum_out": _log_amount(money_out),
-        "net_share": (money_in - money_out) / (money_in + money_out),  # -1: all went out, 1: all came in
+        "net_share": ((money_in - money_out) / (money_in + money_out)).fill_nan(None),  # -1: all went out
         "log_mean_size": _log_amount(seen.abs().mean()),
         "log_std_size": _log_amount(seen.abs().std(ddof=0)),
         "log_min": _log_amount(seen.min()),

@@ -94,6 +94,7 @@ class TreeFamily:
             early_stopping=False,
             random_state=0,  # of the bins, and only of tables with more than 200,000 rows
         )
-        trees.fit(inputs_LX, label_L)
-        after = dict(enumerate(trees.staged_predict_proba(judged_JX), start=1))
+        is_known_X = ~np.isnan(inputs_LX).all(axis=0)  # scikit-learn has no bins for an input that is never known
+        trees.fit(inputs_LX[:, is_known_X], label_L)
+        after = dict(enumerate(trees.staged_predict_proba(judged_JX[:, is_known_X]), start=1))
         return np.array([to_logit(after[rounds][:, 1]) for rounds in config.num_rounds])
