@@ -94,7 +94,8 @@ def user_label_inputs(load_config, valid_events: pl.DataFrame) -> dict:
     blocks = read_user_label_blocks(load_config)
     fewer = {"num_folds": 2, "num_repeats": 1}
     blocks["protocol"] = blocks["protocol"].model_copy(update=fewer)
-    blocks["models"] = blocks["models"].model_copy(update={"num_inner_folds": 2})
+    trees = blocks["models"].trees.model_copy(update={"num_rounds": [3]})
+    blocks["models"] = blocks["models"].model_copy(update={"num_inner_folds": 2, "trees": trees})
     return {
         "user_labels": labels,
         "profiles": pl.DataFrame({"user_id": users, "region": ["north", "south"] * (len(users) // 2)}),

@@ -87,8 +87,10 @@ def test_window_holds_its_first_instant_and_not_the_date(events, label_table):
     as_of = events.filter(user_id="u1", event_seq=10)["event_time"][0]
     times = events.filter(user_id="u1")["event_time"]
     label = label_table([("u1", 0, 0)])
-    at = aggregate_histories(events.lazy(), label.with_columns(as_of=pl.lit(as_of)), PROFILES, CONFIG)
-    assert at["num_events_ever"][0] == (times < as_of).sum()
+    at_event = label.with_columns(as_of=pl.lit(as_of))
+    without = aggregate_histories(events.filter(pl.col("event_time") < as_of).lazy(), at_event, PROFILES, CONFIG)
+    assert without["num_events_ever"][0] == (times < as_of).sum()
+    assert aggregate_histories(events.lazy(), at_event, PROFILES, CONFIG).equals(without)
     week_later = label.with_columns(as_of=pl.lit(as_of + timedelta(days=7)))
     later = aggregate_histories(events.lazy(), week_later, PROFILES, CONFIG)
     assert later["num_events_7d"][0] == ((times >= as_of) & (times < as_of + timedelta(days=7))).sum()

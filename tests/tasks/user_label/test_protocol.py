@@ -35,9 +35,9 @@ def test_positives_are_spread_evenly(drawn_labels):
 
 def test_labels_of_one_user_are_never_on_both_sides(label_table):
     labels = label_table([(f"u{u}", day, int(u < 6 and day == 40)) for u in range(20) for day in (10, 40)])
-    for division in divide_labels(labels, protocol(**FOLDS)):
-        users = labels["user_id"]
-        assert not set(users.gather(division.fit)) & set(users.gather(division.judged))
+    divisions, users = divide_labels(labels, protocol(**FOLDS | {"num_repeats": 1})), labels["user_id"]
+    assert all(not set(users.gather(d.fit)) & set(users.gather(d.judged)) for d in divisions)
+    assert sorted(np.concatenate([d.judged for d in divisions])) == list(range(40))
 
 
 def test_folds_are_those_of_the_seed(drawn_labels):
