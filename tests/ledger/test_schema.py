@@ -13,6 +13,11 @@ from panther_pipeline.ledger.splits import SplitConfig
 CONF = Path(__file__).resolve().parents[2] / "conf"
 LEDGER_FILES = sorted([CONF / "base/parameters/ledger.yml", *CONF.glob("*/parameters_ledger.yml")])
 
+USER_LABELS = {
+    "user_id": "who", "as_of": {"column": "day", "format": "%y%m%d", "zone": "UTC", "earliest": "1990-01-01",
+    "latest": "2000-01-01"}, "column": "status", "positive": ["B"], "negative": ["A"],
+}  # fmt: skip
+
 
 @pytest.mark.parametrize("path", LEDGER_FILES, ids=lambda path: str(path.relative_to(CONF)))
 def test_ledger_block_is_complete_on_its_own(path):
@@ -50,6 +55,7 @@ def test_handbook_forbids_the_scenario_column():
         ({"joins": [{"table": "t", "match": {"fraud": "id"}}]}, "joins[t].match uses source column 'fraud'"),
         ({"joins": [{"table": "t", "match": {"who": "id"}}] * 2}, "joins: table 't' is joined twice"),
         ({"tie_break": ["id", "id"]}, "names a column twice"),
+        ({"event_time": {"order": "when"}, "user_labels": USER_LABELS}, "user_labels are as of a date"),
         ({"counterparty": "fraud"}, "counterparty uses source column 'fraud', which is the label"),
         ({"attributes": [{"name": "label", "column": "kind", "kind": "category"}]}, "'label' is reserved"),
         ({"attributes": [{"name": "problem", "column": "kind", "kind": "category"}]},

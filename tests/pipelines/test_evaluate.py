@@ -19,6 +19,7 @@ from kedro.runner import SequentialRunner
 
 from panther_pipeline.metrics.config import BootstrapConfig, CostConfig, FraudMetricsConfig, RankingConfig
 from panther_pipeline.metrics.records import FIELDS
+from panther_pipeline.metrics.user_label import USER_LABEL_MODELS
 from panther_pipeline.model.backbone import Backbone
 from panther_pipeline.model.config import ModelConfig
 from panther_pipeline.pipelines.evaluate import create_pipeline
@@ -118,6 +119,23 @@ def fraud_scores(num: int = 200) -> pl.DataFrame:
     )
 
 
+def user_label_scores(num: int = 60) -> pl.DataFrame:
+    rng = np.random.default_rng(2)
+    labels = pl.DataFrame(
+        {
+            "user_id": [f"u{i:03d}" for i in range(num)],
+            "as_of": [datetime(2024, 11, 1, tzinfo=UTC)] * num,
+            "label": (np.arange(num) % 3 == 0).astype(np.int8),
+            "split": ["out_of_fold"] * num,
+        }
+    )
+    return pl.concat(
+        labels.with_columns(model=pl.lit(model), repeat=pl.lit(repeat), score=pl.Series(rng.random(num)))
+        for model in USER_LABEL_MODELS[1:]
+        for repeat in range(2)
+    )
+
+
 def run_evaluate(sequences, **changes) -> dict:
     torch.set_num_threads(1)
     rng = np.random.default_rng(1)
@@ -143,6 +161,7 @@ def run_evaluate(sequences, **changes) -> dict:
         "ledger_truth": pl.DataFrame(),
         "fraud_kinds": pl.DataFrame(),
         "fraud_scores": fraud_scores(),
+        "user_label_scores": user_label_scores(),
         "user_embeddings": pl.DataFrame(
             {
                 "user_id": sequences.user_ids,
@@ -199,6 +218,13 @@ def test_evaluate_measures_every_model_of_both_tasks(outputs):
     assert len(keys) == len(set(keys))
 
 
+def test_evaluate_measures_labels_of_users_and_shows_them(outputs):
+    found = [r for r in outputs["metrics"] if r["task"] == "user_label"]
+    assert {r["model"] for r in found} == set(USER_LABEL_MODELS)
+    assert {(r["split"], r["n"], r["seeds"]) for r in found} == {("out_of_fold", 60, 2)}
+    assert "60 labels, 33.3% of them positive" in outputs["model_card"]
+
+
 def test_evaluate_measures_short_histories_apart(outputs):
     counts = {r["split"]: r["n"] for r in outputs["metrics"] if r["task"] == "fraud"}
     assert counts == {"test": 200, "test_short_history": 100}
@@ -251,7 +277,10 @@ def test_evaluate_is_the_same_twice(outputs, sequences):
 
 def test_evaluate_runs_for_a_ledger_without_labels_and_a_backbone_without_prototypes(sequences):
     outputs = run_evaluate(
-        sequences, fraud_scores=fraud_scores().clear(), backbone=make_backbone(sequences, mixer="attention")
+        sequences,
+        fraud_scores=fraud_scores().clear(),
+        user_label_scores=user_label_scores().clear(),
+        backbone=make_backbone(sequences, mixer="attention"),
     )
     assert {record["task"] for record in outputs["metrics"]} == {"next_transaction"}
     assert outputs["prototype_weights"].is_empty()
@@ -280,6 +309,7 @@ def test_evaluate_says_among_what_tokens_were_ranked(outputs, sequences):
             ("next_transaction", False, candidates),
             ("next_transaction", True, "all combinations"),
             ("fraud", False, None),
+            ("user_label", False, None),
         }
         assert f"transactions, each ranked among {candidates};" in found["model_card"]
 

@@ -9,15 +9,27 @@ import torch
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 
+from panther_pipeline.cache.embed import EventEmbeddingConfig
 from panther_pipeline.features.config import FeatureConfig
 from panther_pipeline.ledger.splits import SplitConfig
 from panther_pipeline.metrics.fraud import FRAUD_MODELS
+from panther_pipeline.metrics.user_label import CONSTANT, USER_LABEL_MODELS
+from panther_pipeline.model.backbone import Backbone
+from panther_pipeline.model.config import ModelConfig
 from panther_pipeline.pipelines.finetune import create_pipeline
 from panther_pipeline.scoring.fit import HeadConfig
 from panther_pipeline.scoring.task import FraudTaskConfig
 from panther_pipeline.scoring.trees import TreeConfig
+from panther_pipeline.tasks.user_label.aggregates import HistoryConfig
+from panther_pipeline.tasks.user_label.fit import ModelsConfig
+from panther_pipeline.tasks.user_label.protocol import ProtocolConfig
+from panther_pipeline.tokenizer.sequences import TokenSequences
+from panther_pipeline.units import epoch_us
 
-OUTPUTS = {"event_features", "fraud_head", "fraud_scores"}
+OUTPUTS = {
+    "event_features", "fraud_head", "fraud_scores", "user_label_features", "user_label_embeddings", "user_label_scores",
+}  # fmt: skip
+USER_LABEL_BLOCKS = {"history": HistoryConfig, "protocol": ProtocolConfig, "models": ModelsConfig}
 BLOCKS = {"features": FeatureConfig, "task": FraudTaskConfig, "head": HeadConfig, "trees": TreeConfig}
 SPLITS = SplitConfig(
     protocol="time", train_end="2024-01-16", valid_end="2024-01-24", test_end=None,
@@ -28,6 +40,12 @@ SPLITS = SplitConfig(
 def read_blocks(load_config, env: str = "base") -> dict:
     parameters = load_config(env)["parameters"]
     return {name: block(**parameters["finetuning"][name]) for name, block in BLOCKS.items()}
+
+
+def read_user_label_blocks(load_config, env: str = "base") -> dict:
+    parameters = load_config(env)["parameters"]["finetuning"]["user_label"]
+    assert set(parameters) == set(USER_LABEL_BLOCKS)
+    return {name: block(**parameters[name]) for name, block in USER_LABEL_BLOCKS.items()}
 
 
 @pytest.fixture
@@ -54,7 +72,42 @@ def valid_events() -> pl.DataFrame:
     )
 
 
-def run_pipeline(load_config, valid_events: pl.DataFrame) -> DataCatalog:
+def user_label_inputs(load_config, valid_events: pl.DataFrame) -> dict:
+    """Two labels of every user, an untrained backbone, and fewer folds than ship."""
+    lengths_U = valid_events["user_id"].rle().struct.field("len").to_numpy().astype(np.int64)
+    users, count = valid_events["user_id"].unique().sort(), valid_events.height
+    sequences = TokenSequences(
+        user_ids=users.to_list(), offsets_U1=np.append(0, np.cumsum(lengths_U)), token_ids_N=np.ones(count, np.int32),
+        attribute_ids_NF=np.ones((count, 1), np.int32), time_us_N=epoch_us(valid_events["event_time"]),
+        split_N=np.zeros(count, np.int8), profile_ids_UP=np.zeros((len(users), 0), np.int32), vocab_size=3,
+        attribute_names=["a"], attribute_sizes=[3], profile_names=[], profile_sizes=[], tokenizer_digest="t",
+    )  # fmt: skip
+    sizes = {"vocab_size": 3, "attribute_sizes": [3], "profile_sizes": []}
+    model = ModelConfig(dim=8, num_layers=1, num_heads=1, max_events=8, num_prototypes=2)
+    labels = pl.concat(
+        pl.DataFrame({"user_id": users}).with_columns(
+            pl.lit(datetime(2024, 1, day, tzinfo=UTC)).cast(pl.Datetime("us", "UTC")).alias("as_of"),
+            pl.Series("label", np.arange(len(users)) % 4 == 0, dtype=pl.Int8),
+        )
+        for day in (15, 30)
+    )
+    blocks = read_user_label_blocks(load_config)
+    fewer = {"num_folds": 2, "num_repeats": 1}
+    blocks["protocol"] = blocks["protocol"].model_copy(update=fewer)
+    trees = blocks["models"].trees.model_copy(update={"num_rounds": [3]})
+    blocks["models"] = blocks["models"].model_copy(update={"num_inner_folds": 2, "trees": trees})
+    return {
+        "user_labels": labels,
+        "profiles": pl.DataFrame({"user_id": users, "region": ["north", "south"] * (len(users) // 2)}),
+        "token_sequences": sequences,
+        "backbone": Backbone(model, **sizes, tokenizer_digest="t", tokenizer_kind="structured").eval(),
+        "event_surprises": pl.DataFrame({"surprise": np.ones(count, np.float32)}),
+        "params:embedding.events": EventEmbeddingConfig(since=None, refresh="each_event", batch_size=16),
+        **{f"params:finetuning.user_label.{name}": block for name, block in blocks.items()},
+    }
+
+
+def run_pipeline(load_config, valid_events: pl.DataFrame, **changes) -> DataCatalog:
     torch.set_num_threads(1)
     blocks = read_blocks(load_config)
     blocks["head"] = blocks["head"].model_copy(update={"seeds": [0], "max_epochs": 2})
@@ -72,6 +125,8 @@ def run_pipeline(load_config, valid_events: pl.DataFrame) -> DataCatalog:
         "event_embeddings": embeddings,
         "params:ledger.splits": SPLITS,
         **{f"params:finetuning.{name}": block for name, block in blocks.items()},
+        **user_label_inputs(load_config, valid_events),
+        **changes,
     }
     pipeline = create_pipeline()
     assert pipeline.inputs() == set(inputs)
@@ -89,18 +144,28 @@ def test_finetune_makes_all_its_outputs(load_config, valid_events):
     assert set(scores["model"]) == set(FRAUD_MODELS)
     assert scores["score"].is_between(0, 1).all()
     assert catalog.load("fraud_head").is_trained
+    labels = catalog.load("user_label_scores")
+    assert set(labels["model"]) == set(USER_LABEL_MODELS) - {CONSTANT}
+    assert labels.group_by("model").len()["len"].unique().to_list() == [100]
+    assert labels["score"].is_between(0, 1).all()
 
 
-def test_finetune_ends_well_on_a_ledger_without_labels(load_config, valid_events):
+def test_finetune_ends_well_on_a_ledger_without_labels(load_config, valid_events, caplog):
     bare = valid_events.with_columns(label=pl.lit(None, pl.Int8), label_time=pl.lit(None, pl.Datetime("us", "UTC")))
-    catalog = run_pipeline(load_config, bare)
+    nobody = pl.DataFrame(schema={"user_id": pl.String, "as_of": pl.Datetime("us", "UTC"), "label": pl.Int8})
+    catalog = run_pipeline(load_config, bare, user_labels=nobody)
     assert catalog.load("fraud_scores").is_empty()
     assert not catalog.load("fraud_head").is_trained
+    assert catalog.load("user_label_scores").is_empty()
+    assert [r.message for r in caplog.records if "labels of users" in r.message] == [
+        "This ledger has no labels of users (ledger.schema.user_labels): nothing is fitted on them."
+    ]
 
 
 def test_shipped_finetuning_parameters_are_valid(environments, load_config):
     for env in environments:
         assert read_blocks(load_config, env)
+        assert read_user_label_blocks(load_config, env)
 
 
 def test_handbook_blocks_the_cards_that_its_protocol_blocks(load_config):

@@ -68,6 +68,8 @@ class LedgerSchema(Config):
             problems += [f"{where}: table '{t}' is joined twice" for t in sorted(set(tables)) if tables.count(t) > 1]
         if len(set(self.tie_break)) < len(self.tie_break):
             problems.append(f"tie_break {self.tie_break} names a column twice")
+        if self.user_labels and not self.is_timed:
+            problems.append("user_labels are as of a date, but event_time is an order: nothing says what came before")
         problems += self._range_problems()
         if problems:
             raise ValueError("; ".join(problems))

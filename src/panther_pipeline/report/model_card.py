@@ -17,6 +17,7 @@ from panther_pipeline.report.model_card_prototypes import prototype_section
 from panther_pipeline.report.model_card_style import SCRIPT, STYLE
 from panther_pipeline.report.model_card_tables import difference_table, fraud_table, ranking_table, table, tuple_table
 from panther_pipeline.report.model_card_texts import INTENDED_USE, LIMITS, PROTOCOL, TITLES
+from panther_pipeline.report.model_card_user_label import user_label_section
 
 _SHOWN_DRIFTS = 10
 
@@ -50,7 +51,8 @@ def render_model_card(content: CardContent) -> str:
     stays a name.
     """
     sections = {
-        "results": _next_transaction(content), "fraud": _fraud(content), "training": _plot("training"),
+        "results": _next_transaction(content), "fraud": _fraud(content),
+        "user_label": user_label_section(content.metrics), "training": _plot("training"),
         "tokens": _tokens(content),
         "prototypes": prototype_section(content.prototype_summary, _plot("prototypes"), _plot("motifs")),
         "timeline": _timeline(), "users": _users(),

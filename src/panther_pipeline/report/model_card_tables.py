@@ -138,7 +138,7 @@ def difference_table(metrics: list[Record], task: str) -> str:
              f"{record['low']:+.4f} to {record['high']:+.4f}" if record["low"] is not None else "–",
              _verdict(record)]
         )  # fmt: skip
-    caption = "Same transactions, same resamples of users. No direction is named when the interval contains 0."
+    caption = "Same rows, same resamples of users. No direction is named when the interval contains 0."
     head = ["difference", "metric", "split", "value", "95 % interval", "the first is"]
     return table(head, rows, caption=caption, num_text=3) if rows else ""
 

@@ -3,6 +3,7 @@
 TITLES = {
     "results": "Next transaction",
     "fraud": "Fraud",
+    "user_label": "Labels of users",
     "training": "Pretraining",
     "tokens": "Tokens",
     "prototypes": "Prototypes",
@@ -59,6 +60,12 @@ PROTOCOL = [
         "prevalence, with labels only once they were known. Settings of trees and head, the epoch of the head and the "
         "calibration are chosen on the calibration rows; of the fit rows a sample of the non-frauds may be used."
     ),
+    (
+        "Labels of users: only what the user did strictly before the label's date is read. features are aggregates of "
+        "it and the profile, embeddings the state of the backbone on that date, both the two together; logistic is "
+        "ridge regression, trees are boosted. Scales, regularisation and calibration come from the fitted users alone. "
+        "out_of_fold: every label is scored by models of other users, drawn at random, some of them with later labels."
+    ),
 ]
 
 INTENDED_USE = [
@@ -93,6 +100,11 @@ LIMITS = [
     (
         "A motif is more frequent than in shuffled histories of the same users. Shuffling also undoes times of day, "
         "seasons and bursts, so a motif may be two habits of the same hour and need not be cause and effect."
+    ),
+    (
+        "Labels of users: the backbone was pretrained, without labels, on events of the users it is judged on, and "
+        "where events are not split by time, up to no particular date. For users whom it has never seen, embeddings "
+        "may be worth less."
     ),
     "The user map keeps the share of variance printed at its axes; what looks close may be far apart.",
     (

@@ -7,7 +7,16 @@ import polars as pl
 
 from panther_pipeline.ledger.schema import LedgerSchema
 from panther_pipeline.ledger.simulator import SimulationTruth
-from panther_pipeline.metrics import alert_budgets, fraud, fraud_kinds, fraud_oracle, next_transaction, oracle, tuples
+from panther_pipeline.metrics import (
+    alert_budgets,
+    fraud,
+    fraud_kinds,
+    fraud_oracle,
+    next_transaction,
+    oracle,
+    tuples,
+    user_label,
+)
 from panther_pipeline.metrics.config import BootstrapConfig, CostConfig, FraudMetricsConfig, RankingConfig
 from panther_pipeline.model.backbone import Backbone
 from panther_pipeline.report import (
@@ -96,15 +105,14 @@ def tabulate_alert_budgets(fraud_scores: pl.DataFrame, config: CostConfig) -> pl
     return alert_budgets.tabulate_alert_budgets(fraud_scores, config)
 
 
-def collect_metrics(
-    next_transaction_metrics: list[dict[str, Any]],
-    next_tuple_metrics: list[dict[str, Any]],
-    oracle_metrics: list[dict[str, Any]],
-    fraud_metrics: list[dict[str, Any]],
-    fraud_kind_metrics: list[dict[str, Any]],
-) -> list[dict[str, Any]]:
+def measure_user_labels(user_label_scores: pl.DataFrame, config: BootstrapConfig) -> list[dict[str, Any]]:
+    """How well labels of users are predicted; nothing for a ledger without them."""
+    return user_label.measure_user_labels(user_label_scores, config)
+
+
+def collect_metrics(*metrics: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """All records of the run in one list."""
-    return [*next_transaction_metrics, *next_tuple_metrics, *oracle_metrics, *fraud_metrics, *fraud_kind_metrics]
+    return [record for records in metrics for record in records]
 
 
 def find_motifs(token_sequences: TokenSequences, tokenizer: Tokenizer, config: MotifConfig) -> pl.DataFrame:

@@ -12,6 +12,7 @@ from panther_pipeline.pipelines.evaluate.nodes import (
     measure_next_transaction,
     measure_next_tuples,
     measure_oracle,
+    measure_user_labels,
     plot_alert_budgets,
     plot_fraud,
     plot_prototypes,
@@ -91,10 +92,17 @@ def create_pipeline(**kwargs) -> Pipeline:
                 name="tabulate_alert_budgets",
             ),
             Node(
+                measure_user_labels,
+                inputs=["user_label_scores", "params:evaluation.bootstrap"],
+                outputs="user_label_metrics",
+                name="measure_user_labels",
+            ),
+            Node(
                 collect_metrics,
                 inputs=[
                     "next_transaction_metrics", "next_tuple_metrics", "oracle_metrics", "fraud_metrics",
                     "fraud_kind_metrics",
+                    "user_label_metrics",
                 ],
                 outputs="metrics",
                 name="collect_metrics",

@@ -2,14 +2,22 @@
 
 import polars as pl
 
+from panther_pipeline.cache.embed import EventEmbeddingConfig
 from panther_pipeline.features import point_in_time
 from panther_pipeline.features.config import FeatureConfig
 from panther_pipeline.ledger.splits import SplitConfig
+from panther_pipeline.model.backbone import Backbone
 from panther_pipeline.scoring import deviations, fit, scores, task, trees
 from panther_pipeline.scoring.fit import HeadConfig
 from panther_pipeline.scoring.head import FraudHead
 from panther_pipeline.scoring.task import FraudTask, FraudTaskConfig
 from panther_pipeline.scoring.trees import TreeConfig
+from panther_pipeline.tasks.user_label import aggregates, states
+from panther_pipeline.tasks.user_label import fit as user_label_fit
+from panther_pipeline.tasks.user_label.aggregates import HistoryConfig
+from panther_pipeline.tasks.user_label.fit import ModelsConfig
+from panther_pipeline.tasks.user_label.protocol import ProtocolConfig
+from panther_pipeline.tokenizer.sequences import TokenSequences
 
 
 def compute_features(valid_events: pl.LazyFrame, config: FeatureConfig) -> pl.DataFrame:
@@ -48,3 +56,31 @@ def collect_scores(
 ) -> pl.DataFrame:
     """All rows of the comparison in one table."""
     return scores.collect_scores(deviation_scores, tree_scores, head_scores)
+
+
+def aggregate_histories(
+    valid_events: pl.LazyFrame, user_labels: pl.DataFrame, profiles: pl.DataFrame, config: HistoryConfig
+) -> pl.DataFrame:
+    """What the events before each labelled date amount to."""
+    return aggregates.aggregate_histories(valid_events.lazy(), user_labels, profiles, config)
+
+
+def embed_histories(
+    user_label_features: pl.DataFrame,
+    token_sequences: TokenSequences,
+    backbone: Backbone,
+    event_surprises: pl.DataFrame,
+    config: EventEmbeddingConfig,
+) -> pl.DataFrame:
+    """What the backbone knew of each user on the labelled date."""
+    return states.embed_histories(user_label_features, token_sequences, backbone, event_surprises, config)
+
+
+def score_user_labels(
+    user_label_features: pl.DataFrame,
+    user_label_embeddings: pl.DataFrame,
+    protocol: ProtocolConfig,
+    config: ModelsConfig,
+) -> pl.DataFrame:
+    """Probabilities of the judged labels by every model."""
+    return user_label_fit.score_user_labels(user_label_features, user_label_embeddings, protocol, config)
