@@ -27,6 +27,8 @@ from panther_pipeline.report.model_card import CardConfig, CardContent
 from panther_pipeline.report.motifs import MotifConfig
 from panther_pipeline.report.prototypes import PrototypeConfig
 from panther_pipeline.report.timeline import TimelineConfig
+from panther_pipeline.tasks.next_value import ranks as next_value
+from panther_pipeline.tasks.next_value.head import NextValueHeads
 from panther_pipeline.tokenizer.sequences import TokenSequences
 from panther_pipeline.tokenizer.tokenizer import Tokenizer
 
@@ -84,9 +86,10 @@ def collect_metrics(
     next_tuple_metrics: list[dict[str, Any]],
     oracle_metrics: list[dict[str, Any]],
     fraud_metrics: list[dict[str, Any]],
+    next_value_metrics: list[dict[str, Any]],
 ) -> list[dict[str, Any]]:
     """All records of the run in one list."""
-    return [*next_transaction_metrics, *next_tuple_metrics, *oracle_metrics, *fraud_metrics]
+    return [*next_transaction_metrics, *next_tuple_metrics, *oracle_metrics, *fraud_metrics, *next_value_metrics]
 
 
 def find_motifs(token_sequences: TokenSequences, tokenizer: Tokenizer, config: MotifConfig) -> pl.DataFrame:
@@ -177,3 +180,20 @@ def write_model_card(
         figures=figures,
     )
     return model_card.render_model_card(content)
+
+
+def rank_next_values(
+    backbone: Backbone,
+    token_sequences: TokenSequences,
+    tokenizer: Tokenizer,
+    valid_events: pl.LazyFrame,
+    next_value_heads: NextValueHeads,
+    config: RankingConfig,
+) -> pl.DataFrame:
+    """The rank of the value of every test event, by the heads, the backbone alone and every baseline."""
+    return next_value.rank_next_values(backbone, token_sequences, tokenizer, valid_events, next_value_heads, config)
+
+
+def measure_next_values(next_value_ranks: pl.DataFrame, config: BootstrapConfig) -> list[dict[str, Any]]:
+    """Hit rates, ndcg and mrr of all of them, attribute by attribute."""
+    return next_value.measure_next_values(next_value_ranks, config)

@@ -5,11 +5,18 @@ import polars as pl
 from panther_pipeline.features import point_in_time
 from panther_pipeline.features.config import FeatureConfig
 from panther_pipeline.ledger.splits import SplitConfig
+from panther_pipeline.model.backbone import Backbone
 from panther_pipeline.scoring import deviations, fit, scores, task, trees
 from panther_pipeline.scoring.fit import HeadConfig
 from panther_pipeline.scoring.head import FraudHead
 from panther_pipeline.scoring.task import FraudTask, FraudTaskConfig
 from panther_pipeline.scoring.trees import TreeConfig
+from panther_pipeline.tasks.next_value import fit as next_value
+from panther_pipeline.tasks.next_value import values
+from panther_pipeline.tasks.next_value.config import NextValueConfig
+from panther_pipeline.tasks.next_value.head import NextValueHeads
+from panther_pipeline.tokenizer.fields import FittedField
+from panther_pipeline.tokenizer.sequences import TokenSequences
 
 
 def compute_features(valid_events: pl.LazyFrame, config: FeatureConfig) -> pl.DataFrame:
@@ -48,3 +55,21 @@ def collect_scores(
 ) -> pl.DataFrame:
     """All rows of the comparison in one table."""
     return scores.collect_scores(deviation_scores, tree_scores, head_scores)
+
+
+def fit_value_fields(
+    valid_events: pl.LazyFrame, token_sequences: TokenSequences, config: NextValueConfig
+) -> list[FittedField]:
+    """The values of each attribute that can be forecast."""
+    return values.fit_value_fields(valid_events, token_sequences, config)
+
+
+def fit_next_value_heads(
+    value_fields: list[FittedField],
+    valid_events: pl.LazyFrame,
+    token_sequences: TokenSequences,
+    backbone: Backbone,
+    config: NextValueConfig,
+) -> NextValueHeads:
+    """What forecasts the next value of each attribute from the state before it."""
+    return next_value.fit_next_value_heads(value_fields, valid_events, token_sequences, backbone, config)
