@@ -12,6 +12,7 @@ TITLES = {
     "protocol": "How the numbers were made",
     "use": "Intended use",
     "limits": "What to distrust",
+    "next_values": "Next values",
 }
 
 PROTOCOL = [
@@ -58,6 +59,13 @@ PROTOCOL = [
         "the cached embedding, trees_both both, panther_head the fused head; all on the same events, at natural "
         "prevalence, with labels only once they were known. Settings of trees and head, the epoch of the head and the "
         "calibration are chosen on the calibration rows; of the fit rows a sample of the non-frauds may be used."
+    ),
+    (
+        "Next values: the same transactions as in the table of all users, each ranked by one of its attributes among the "
+        "most frequent values of training; another value is a miss for every model. panther adds up its forecast of the "
+        "tokens over each value, without any training for it; panther_head is a linear layer on the same state, which "
+        "may copy from the values the user had before, by their frequency. The baselines count values as they count "
+        "tokens above."
     ),
 ]
 
