@@ -20,9 +20,8 @@ def _attribute(metrics: list[Record], task: str) -> str:
     parts = [f"<h3>{escape(task.removeprefix('next_').replace('_', ' ').capitalize())}</h3>"]
     coverage = find_value(metrics, task=task, metric="coverage", split="test")
     if coverage is not None:
-        parts.append(
-            f"<p>{coverage['value']:.2%} of the transactions have a value that training knew: no model can hit more.</p>"
-        )
+        share = f"{coverage['value']:.2%}"
+        parts.append(f"<p>{share} of the transactions have a value that training knew: no model can hit more.</p>")
     parts.append(ranking_table(metrics, "test", task))
     if cold := ranking_table(metrics, "test_cold", task):
         parts.append(f"<h4>Users without training events</h4>{cold}")

@@ -61,11 +61,10 @@ PROTOCOL = [
         "calibration are chosen on the calibration rows; of the fit rows a sample of the non-frauds may be used."
     ),
     (
-        "Next values: the same transactions as in the table of all users, each ranked by one of its attributes among the "
-        "most frequent values of training; another value is a miss for every model. panther adds up its forecast of the "
-        "tokens over each value, without any training for it; panther_head is a linear layer on the same state, which "
-        "may copy from the values the user had before, by their frequency. The baselines count values as they count "
-        "tokens above."
+        "Next values: the transactions of the first table, the value of one attribute ranked among the most frequent "
+        "ones of training; another value is a miss for every model. panther adds up its forecast of the tokens over "
+        "each value, without being trained for it; panther_head is a linear layer on the same state that may copy "
+        "what the user had before, by its frequency. The baselines count values as they count tokens above."
     ),
 ]
 
