@@ -13,6 +13,7 @@ from panther_pipeline.features.config import FeatureConfig
 from panther_pipeline.ledger.splits import SplitConfig
 from panther_pipeline.metrics.fraud import FRAUD_MODELS
 from panther_pipeline.pipelines.finetune import create_pipeline
+from panther_pipeline.pipelines.finetune.fraud import create_fraud_pipeline
 from panther_pipeline.scoring.fit import HeadConfig
 from panther_pipeline.scoring.task import FraudTaskConfig
 from panther_pipeline.scoring.trees import TreeConfig
@@ -73,7 +74,7 @@ def run_pipeline(load_config, valid_events: pl.DataFrame) -> DataCatalog:
         "params:ledger.splits": SPLITS,
         **{f"params:finetuning.{name}": block for name, block in blocks.items()},
     }
-    pipeline = create_pipeline()
+    pipeline = create_fraud_pipeline()
     assert pipeline.inputs() == set(inputs)
     catalog = DataCatalog({name: MemoryDataset(value, copy_mode="assign") for name, value in inputs.items()})
     for name in pipeline.all_outputs():

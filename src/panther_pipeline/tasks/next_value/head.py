@@ -36,8 +36,10 @@ class ValueNetwork(nn.Module):
     def __init__(self, dim: int, num_ids: int, *, copy_past: bool) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(dim)
-        self.out = nn.Linear(dim, num_ids)
-        nn.init.zeros_(self.out.weight)  # the first forecast is the bias: nothing to draw
+        # Nothing is drawn, from torch's global state least of all: the first forecast is the bias.
+        self.out = nn.utils.skip_init(nn.Linear, dim, num_ids)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
         self.copy_weight = nn.Parameter(torch.ones(())) if copy_past else None
         self.log_prior = nn.Parameter(torch.zeros(())) if copy_past else None
 
