@@ -61,8 +61,8 @@ def encode_values(events: pl.LazyFrame, sequences: TokenSequences, field: Fitted
 def _fit_field(name: str, values_N: pl.Series, sequences: TokenSequences, config: NextValueConfig) -> FittedField:
     source = _COUNTERPARTY if name == _COUNTERPARTY else "category"
     field = FieldConfig(name=name, source=source, kind="categorical", max_categories=config.max_values)
-    counts = values_N.filter(pl.Series(sequences.split_N == TRAIN)).value_counts(name="count")
-    return fit_field(field, counts.rename({name: "value"}), min_count=1)
+    trained = values_N.alias("value").filter(pl.Series(sequences.split_N == TRAIN))
+    return fit_field(field, trained.value_counts(name="count"), min_count=1)
 
 
 def _read_values(events: pl.LazyFrame, sequences: TokenSequences, name: str) -> pl.Series:
