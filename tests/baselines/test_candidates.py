@@ -37,6 +37,17 @@ def test_pairs_are_the_distinct_tokens_before_each_row(sequences):
         assert sorted(found) == sorted(past_of(sequences, row))
 
 
+def test_pairs_are_counted_strictly_before_each_row(sequences):
+    rows = np.random.default_rng(2).integers(0, sequences.num_events, 300)
+    seen = SeenTokens(sequences)
+    targets, tokens, counts = seen.counted_pairs(rows)
+    assert all(np.array_equal(a, b) for a, b in zip(seen.pairs(rows), (targets, tokens), strict=True))
+    for target, token, count in zip(targets, tokens, counts, strict=True):
+        row = rows[target]
+        assert count == (sequences.token_ids_N[sequences.first_row_N()[row] : row] == token).sum()
+    assert counts.max() > 1
+
+
 def test_rank_counts_what_is_new_and_a_seen_token_is_a_miss(sequences):
     rows = np.arange(sequences.num_events)
     ranks = SeenTokens(sequences).rank_new(rows, by_id)

@@ -84,7 +84,7 @@ def test_targets_are_ranked_by_the_state_before_them(monkeypatch):
     rows = rng.permutation(39)
     monkeypatch.setattr(ranking, "_SCORES_PER_STEP", 7 * VOCAB)  # several steps inside a chunk
     chunks = [(part, states[torch.from_numpy(part)]) for part in np.array_split(rows, 3)]
-    targets, ranks, log_prob = rank_targets(chunks, lambda h: 2 * h, tokens, popularity_order(6))
+    targets, ranks, log_prob = rank_targets(chunks, lambda h, _: 2 * h, tokens, popularity_order(6))
     assert targets.tolist() == list(range(1, 40))
     for target, rank, value in zip(targets, ranks, log_prob, strict=True):
         scores = 2 * states[target - 1]
@@ -94,5 +94,5 @@ def test_targets_are_ranked_by_the_state_before_them(monkeypatch):
 
 
 def test_no_targets_give_empty_arrays():
-    targets, ranks, log_prob = rank_targets([], lambda h: h, np.zeros(0, np.int32), popularity_order(0))
+    targets, ranks, log_prob = rank_targets([], lambda h, _: h, np.zeros(0, np.int32), popularity_order(0))
     assert len(targets) == len(ranks) == len(log_prob) == 0

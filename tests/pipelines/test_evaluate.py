@@ -27,6 +27,7 @@ from panther_pipeline.report.model_card import CardConfig
 from panther_pipeline.report.motifs import MotifConfig
 from panther_pipeline.report.prototypes import PrototypeConfig
 from panther_pipeline.report.timeline import TimelineConfig
+from panther_pipeline.tasks.next_value.head import NextValueHeads
 from panther_pipeline.tokenizer import FieldConfig, VocabularyConfig
 from panther_pipeline.tokenizer.counting import TupleCounter
 from panther_pipeline.tokenizer.vocabulary import Vocabulary, fit_vocabulary
@@ -181,6 +182,7 @@ def run_evaluate(sequences, **changes) -> dict:
         "params:evaluation.user_map.seed": 0,
         "params:pretraining.training.seed": 77,
         "code_version": {"commit": "abc123", "changed": "true"},
+        "next_value_heads": NextValueHeads([], dim=16, backbone_digest=""),
         **{f"params:evaluation.{name}": BLOCKS[name](**values) for name, values in VALUES.items()},
         **changes,
     }

@@ -17,6 +17,7 @@ from panther_pipeline.metrics.user_label import CONSTANT, USER_LABEL_MODELS
 from panther_pipeline.model.backbone import Backbone
 from panther_pipeline.model.config import ModelConfig
 from panther_pipeline.pipelines.finetune import create_pipeline
+from panther_pipeline.pipelines.finetune.fraud import create_fraud_pipeline
 from panther_pipeline.scoring.fit import HeadConfig
 from panther_pipeline.scoring.task import FraudTaskConfig
 from panther_pipeline.scoring.trees import TreeConfig
@@ -128,7 +129,7 @@ def run_pipeline(load_config, valid_events: pl.DataFrame, **changes) -> DataCata
         **user_label_inputs(load_config, valid_events),
         **changes,
     }
-    pipeline = create_pipeline()
+    pipeline = create_fraud_pipeline()
     assert pipeline.inputs() == set(inputs)
     catalog = DataCatalog({name: MemoryDataset(value, copy_mode="assign") for name, value in inputs.items()})
     for name in pipeline.all_outputs():

@@ -226,3 +226,26 @@ def test_card_counts_the_dead_prototypes():
     assert "3 of 4 prototypes are dead: 2 get less than a tenth of even attention, 1 get the same" in text
     assert "p1 hardly used" in text
     assert "p3 same for all events" in text
+
+
+def test_card_shows_the_next_values_of_each_attribute():
+    def record(model, metric, value, split="test"):
+        return make_record(
+            task=f"next_{HOSTILE}", model=model, metric=metric, split=split, value=value, low=None, high=None, n=77,
+            candidates="the 9 values",
+        )  # fmt: skip
+
+    metrics = [
+        record("popularity", "hr@1", 0.1234), record("panther_head", "hr@1", 0.5678),
+        record("panther_head", "hr@1_difference_vs_popularity", 0.4444), record("any", "coverage", 0.9876),
+        record("panther_head", "hr@1", 0.2468, split="test_cold"),
+    ]  # fmt: skip
+    html = render_model_card(make_content(metrics=metrics))
+    text = text_of(html)
+    assert HOSTILE not in html
+    assert "98.76% of the transactions have a value that training knew" in text
+    assert "77 transactions, each ranked among the 9 values" in text
+    assert "popularity 0.1234" in text
+    assert "panther_head − popularity hr@1 test +0.4444" in text
+    assert "0.2468" in text
+    assert "attributes names none" in text_of(render_model_card(make_content(metrics=[])))

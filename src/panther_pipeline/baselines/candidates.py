@@ -1,9 +1,11 @@
 """What may be proposed as the next token: all but [PAD] and [UNK], or of these only what is new to the user.
 
-Shape letters: N events, M targets, S first occurrences, P pairs of a target and a token its user had before.
+Shape letters: N events, M targets, S first occurrences, O events with a candidate, P pairs of a target and a token its
+user had before.
 """
 
 from collections.abc import Callable
+from functools import cached_property
 
 import numpy as np
 
@@ -27,9 +29,9 @@ class SeenTokens:
     def __init__(self, sequences: TokenSequences) -> None:
         self._token_ids_N = np.asarray(sequences.token_ids_N, dtype=np.int64)
         self._user_start_N = sequences.first_row_N()
-        keys_N = sequences.user_ix_N() * np.int64(sequences.vocab_size) + self._token_ids_N
-        self._is_first_N = np.zeros(len(keys_N), dtype=bool)
-        self._is_first_N[np.unique(keys_N, return_index=True)[1]] = True
+        self._keys_N = sequences.user_ix_N() * np.int64(sequences.vocab_size) + self._token_ids_N
+        self._is_first_N = np.zeros(len(self._keys_N), dtype=bool)
+        self._is_first_N[np.unique(self._keys_N, return_index=True)[1]] = True
         self._is_first_N &= self._token_ids_N >= FIRST_CANDIDATE
         self._tokens_S = self._token_ids_N[self._is_first_N]
         self._num_before_N1 = np.concatenate([[0], np.cumsum(self._is_first_N)])
@@ -43,11 +45,36 @@ class SeenTokens:
         Returns:
             int64 (P,) places in `rows_M`, ascending, and int64 (P,) tokens.
         """
+        targets_P, firsts_P = self._first_occurrences(rows_M)
+        return targets_P, self._tokens_S[firsts_P]
+
+    def counted_pairs(self, rows_M: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """As `pairs`, with how often the user had each of them before the row, int64 (P,)."""
+        targets_P, firsts_P = self._first_occurrences(rows_M)
+        codes_O, starts_S = self._occurrences
+        counts_P = np.searchsorted(codes_O, firsts_P * len(self._keys_N) + rows_M[targets_P]) - starts_S[firsts_P]
+        return targets_P, self._tokens_S[firsts_P], counts_P
+
+    def _first_occurrences(self, rows_M: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """For each pair its place in `rows_M`, ascending, and the number of its token's first occurrence."""
         starts_M = self._num_before_N1[self._user_start_N[rows_M]]
         sizes_M = self._num_before_N1[rows_M] - starts_M
         targets_P = np.repeat(np.arange(len(rows_M)), sizes_M)
         offsets_P = np.arange(len(targets_P)) - np.repeat(np.cumsum(sizes_M) - sizes_M, sizes_M)
-        return targets_P, self._tokens_S[starts_M[targets_P] + offsets_P]
+        return targets_P, starts_M[targets_P] + offsets_P
+
+    @cached_property
+    def _occurrences(self) -> tuple[np.ndarray, np.ndarray]:
+        """Ascending first occurrence · N + row of all events with a candidate, and where each first one stands there.
+
+        The events of one user with one token lie together, in order: how many precede a row is one search.
+        """
+        num_events = np.int64(len(self._keys_N))
+        _, first_G, group_N = np.unique(self._keys_N, return_index=True, return_inverse=True)
+        firsts_N = self._num_before_N1[first_G][group_N]
+        codes_N = firsts_N * num_events + np.arange(num_events)
+        codes_O = np.sort(codes_N[self._token_ids_N >= FIRST_CANDIDATE])
+        return codes_O, np.searchsorted(codes_O, np.arange(len(self._tokens_S)) * num_events)
 
     def rank_new(self, rows_M: np.ndarray, rank: Rank) -> np.ndarray:
         """Rank the token of each row among those new to its user: of the order of all, the seen ones drop out.

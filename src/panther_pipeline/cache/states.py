@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
 from panther_pipeline.errors import ArtifactError
 from panther_pipeline.model.backbone import Backbone
@@ -73,6 +74,18 @@ def iter_state_chunks(
             h_BTD = backbone(batch)
             h_mD = h_BTD[torch.from_numpy(in_batch), torch.from_numpy(rows_m - starts[chunk][in_batch])]
         yield rows_m, h_mD.float()
+
+
+def collect_states(
+    backbone: Backbone, sequences: TokenSequences, rows_M: np.ndarray, batch_size: int = 64
+) -> torch.Tensor:
+    """`iter_state_chunks` in one table on the CPU: float32 (M, D), row m for `rows_M[m]`, which must ascend."""
+    h_MD = torch.empty(len(rows_M), backbone.config.dim)
+    with tqdm(total=len(rows_M), desc="states", unit="event", unit_scale=True) as bar:
+        for rows_m, h_mD in iter_state_chunks(backbone, sequences, rows_M, batch_size):
+            h_MD[np.searchsorted(rows_M, rows_m)] = h_mD.cpu()
+            bar.update(len(rows_m))
+    return h_MD
 
 
 def token_vectors(backbone: Backbone) -> torch.Tensor:

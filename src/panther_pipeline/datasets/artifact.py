@@ -22,6 +22,7 @@ class Artifact(Protocol):
 _CLASSES = {
     "backbone": "panther_pipeline.model.backbone:Backbone",
     "fraud_head": "panther_pipeline.scoring.head:FraudHead",
+    "next_value_heads": "panther_pipeline.tasks.next_value.head:NextValueHeads",
     "online_store": "panther_pipeline.cache.store:OnlineStore",
     "token_sequences": "panther_pipeline.tokenizer.sequences:TokenSequences",
     "tokenizer": "panther_pipeline.tokenizer.tokenizer:Tokenizer",

@@ -81,18 +81,10 @@ def rank_next_transactions(backbone: Backbone, sequences: TokenSequences, config
         backbone's alone), cold (bool), candidates (among what was ranked; the same in every row).
     """
     rows_M = select_targets(sequences, config)
-    ranks = rank_with_baselines(sequences, rows_M, exclude_seen=config.exclude_seen)
-    log_prob_M = np.full(len(rows_M), np.nan, dtype=np.float32)
+    ranks, log_probs = rank_with_baselines(sequences, rows_M, exclude_seen=config.exclude_seen), {}
     if backbone.tuple_head is None:
-        ranks[MODEL], log_prob_M = rank_with_backbone(backbone, sequences, rows_M, config)
-    user_ix_M = sequences.user_ix_N()[rows_M]
-    shared = {
-        "row": rows_M,
-        "user_ix": user_ix_M.astype(np.int32),
-        "cold": is_cold_user(sequences)[user_ix_M],
-    }
-    tables = [_rank_table(model, shared, ranks_M, log_prob_M) for model, ranks_M in ranks.items()]
-    return pl.concat(tables).with_columns(candidates=pl.lit(config.candidates))
+        ranks[MODEL], log_probs[MODEL] = rank_with_backbone(backbone, sequences, rows_M, config)
+    return tabulate_ranks(sequences, rows_M, ranks, log_probs, config.candidates)
 
 
 def rank_with_backbone(
@@ -114,7 +106,7 @@ def rank_with_backbone(
     with tqdm(total=len(rows_M), desc="rank", unit="event", unit_scale=True) as bar:
         ranked, ranks_M, log_prob_M = rank_targets(
             _counted(states, bar),
-            backbone.next_token_logits,
+            lambda h_mD, _: backbone.next_token_logits(h_mD),
             sequences.token_ids_N,
             fit_popularity(sequences),
             SeenTokens(sequences) if config.exclude_seen else None,
@@ -123,14 +115,37 @@ def rank_with_backbone(
     return ranks_M, log_prob_M
 
 
-def _rank_table(model: str, shared: dict[str, np.ndarray], ranks_M: np.ndarray, log_prob_M: np.ndarray) -> pl.DataFrame:
-    return pl.DataFrame(shared).select(
-        "row",
-        "user_ix",
-        model=pl.lit(model),
-        rank=rank_column(ranks_M),
-        log_prob=pl.Series(log_prob_M, dtype=pl.Float32) if model == MODEL else pl.lit(None, dtype=pl.Float32),
-        cold="cold",
+def tabulate_ranks(
+    sequences: TokenSequences,
+    rows_M: np.ndarray,
+    ranks: dict[str, np.ndarray],
+    log_probs: dict[str, np.ndarray],
+    candidates: str,
+) -> pl.DataFrame:
+    """The table that `rank_next_transactions` describes.
+
+    Args:
+        sequences: all histories.
+        rows_M: the targets.
+        ranks: for each model int64 (M,), MISS where it could not propose what came.
+        log_probs: float32 (M,) nats of the models that have any.
+        candidates: among what was ranked.
+    """
+    user_ix_M = sequences.user_ix_N()[rows_M]
+    shared = pl.DataFrame(
+        {"row": rows_M, "user_ix": user_ix_M.astype(np.int32), "cold": is_cold_user(sequences)[user_ix_M]}
+    )
+    return pl.concat(
+        shared.select(
+            "row",
+            "user_ix",
+            model=pl.lit(model),
+            rank=rank_column(ranks_M),
+            log_prob=pl.Series(log_probs.get(model, [None] * len(rows_M)), dtype=pl.Float32),
+            cold="cold",
+            candidates=pl.lit(candidates),
+        )
+        for model, ranks_M in ranks.items()
     )
 
 
@@ -145,12 +160,16 @@ def _counted(states, bar: tqdm):
         bar.update(len(rows_m))
 
 
-def measure_ranks(ranks: pl.DataFrame, config: BootstrapConfig) -> list[dict[str, Any]]:
-    """hr@1, hr@5, hr@10, ndcg@10 and mrr of every model, and the backbone's distance from the best other.
+def measure_ranks(
+    ranks: pl.DataFrame, config: BootstrapConfig, *, task: str = TASK, model: str = MODEL
+) -> list[dict[str, Any]]:
+    """hr@1, hr@5, hr@10, ndcg@10 and mrr of every model, and one model's distance from the best other.
 
     Args:
-        ranks: from `rank_next_transactions`.
+        ranks: from `rank_next_transactions`, or of its columns.
         config: of the intervals.
+        task: of the records.
+        model: whose distance; the backbone's.
 
     Returns:
         Records of split "test" (every target) and "test_cold" (targets of users without training events, if
@@ -158,21 +177,28 @@ def measure_ranks(ranks: pl.DataFrame, config: BootstrapConfig) -> list[dict[str
         favours the baseline.
     """
     splits = {"test": ranks, "test_cold": ranks.filter("cold")}
-    return [record for name, table in splits.items() if len(table) for record in _measure_split(name, table, config)]
+    return [
+        record
+        for split, table in splits.items()
+        if len(table)
+        for record in _measure_split(split, table, config, task, model)
+    ]
 
 
-def _measure_split(split: str, ranks: pl.DataFrame, config: BootstrapConfig) -> list[dict[str, Any]]:
+def _measure_split(
+    split: str, ranks: pl.DataFrame, config: BootstrapConfig, task: str, ours: str
+) -> list[dict[str, Any]]:
     wide = ranks.pivot(on="model", index=["row", "user_ix"], values="rank", maintain_order=True)
     models = [column for column in wide.columns if column not in ("row", "user_ix")]
     user_ix_M = wide["user_ix"].to_numpy()
     statistics = {model: ranking_statistics(wide[model].fill_null(MISS).to_numpy()) for model in models}
     columns = {(model, metric): values for model in models for metric, values in statistics[model].items()}
-    others = [model for model in models if model != MODEL]
-    if MODEL in models and others:
-        for metric in statistics[MODEL]:
+    others = [model for model in models if model != ours]
+    if ours in models and others:
+        for metric in statistics[ours]:
             best = max(others, key=lambda model: statistics[model][metric].mean())
-            difference_M = statistics[MODEL][metric] - statistics[best][metric]
-            columns[MODEL, f"{metric}_difference_vs_{best}"] = difference_M
+            difference_M = statistics[ours][metric] - statistics[best][metric]
+            columns[ours, f"{metric}_difference_vs_{best}"] = difference_M
     means = bootstrap_means(
         np.column_stack(list(columns.values())),
         user_ix_M,
@@ -181,7 +207,7 @@ def _measure_split(split: str, ranks: pl.DataFrame, config: BootstrapConfig) -> 
     )
     return [
         make_record(
-            task=TASK,
+            task=task,
             model=model,
             metric=metric,
             split=split,

@@ -59,7 +59,7 @@ def rank_tokens(
 
 def rank_targets(
     states: Iterable[tuple[np.ndarray, Tensor]],
-    next_token_logits: Callable[[Tensor], Tensor],
+    score: Callable[[Tensor, np.ndarray], Tensor],
     token_ids_N: np.ndarray,
     popularity_V: np.ndarray,
     seen: SeenTokens | None = None,
@@ -68,7 +68,7 @@ def rank_targets(
 
     Args:
         states: chunks (rows_m, h_mD): event rows and the state after each; the target is the next row.
-        next_token_logits: states (m, D) → scores (m, V).
+        score: states (m, D) and the rows of their targets, of which it reads what came before → scores (m, V).
         token_ids_N: the token of every event.
         popularity_V: int64 from `fit_popularity`, for ties.
         seen: tokens that are no candidates for a target; None = all tokens are.
@@ -87,7 +87,7 @@ def rank_targets(
             tokens = torch.from_numpy(np.asarray(token_ids_N[targets], dtype=np.int64)).to(h_mD.device)
             excluded = None if seen is None else tuple(torch.from_numpy(x).to(h_mD.device) for x in seen.pairs(targets))
             with torch.inference_mode():
-                scores = next_token_logits(h_mD[start : start + step]).float()
+                scores = score(h_mD[start : start + step], targets).float()
                 ranks = rank_tokens(scores, tokens, popularity, excluded)
                 log_prob = torch.log_softmax(scores, dim=-1).gather(1, tokens[:, None])[:, 0]
             parts.append((targets, ranks.cpu().numpy(), log_prob.cpu().numpy()))

@@ -58,15 +58,14 @@ def _align(column: int, num_text: int) -> str:
     return " class=n" if column >= num_text else ""
 
 
-def ranking_table(metrics: list[Record], split: str) -> str:
-    """Next-transaction metrics of one split, models as rows; an empty text when it was not measured."""
-    records = [
-        r for r in metrics if r["task"] == "next_transaction" and r["split"] == split and r["metric"] in RANKING_METRICS
-    ]
+def ranking_table(metrics: list[Record], split: str, task: str = "next_transaction") -> str:
+    """Ranking metrics of one task and split, models as rows; an empty text when it was not measured."""
+    records = [r for r in metrics if r["task"] == task and r["split"] == split and r["metric"] in RANKING_METRICS]
     if not records:
         return ""
-    models = _ordered({r["model"] for r in records} - {"panther", "oracle"}, RANKING_MODELS)
-    models += [model for model in ("panther", "oracle") if find_value(records, model=model)]
+    last = ("panther", "panther_head", "oracle")
+    models = _ordered({r["model"] for r in records} - set(last), RANKING_MODELS)
+    models += [model for model in last if find_value(records, model=model)]
     num_targets, candidates = records[0]["n"], records[0]["candidates"]
     caption = (
         f"{num_targets:,} transactions, each ranked among {candidates}; below each number its 95 % interval over "

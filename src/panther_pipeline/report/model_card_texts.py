@@ -2,6 +2,7 @@
 
 TITLES = {
     "results": "Next transaction",
+    "next_values": "Next values",
     "fraud": "Fraud",
     "user_label": "Labels of users",
     "training": "Pretraining",
@@ -65,6 +66,12 @@ PROTOCOL = [
         "it and the profile, embeddings the state of the backbone on that date, both the two together; logistic is "
         "ridge regression, trees are boosted. Scales, regularisation and calibration come from the fitted users alone. "
         "out_of_fold: every label is scored by models of other users, drawn at random, some of them with later labels."
+    ),
+    (
+        "Next values: the transactions of the first table, the value of one attribute ranked among the most frequent "
+        "ones of training; another value is a miss for every model. panther adds up its forecast of the tokens over "
+        "each value, without being trained for it; panther_head is a linear layer on the same state that may copy "
+        "what the user had before, by its frequency. The baselines count values as they count tokens above."
     ),
 ]
 

@@ -153,6 +153,20 @@ def test_draft_of_a_public_ledger_reads_it(name, public_draft, load_draft):
     assert_reads(*load_draft(draft))
 
 
+@pytest.mark.parametrize(
+    ("name", "attributes"),
+    [("single_quotes.csv", ["category", "counterparty"]), ("sheet.xlsx", ["category"]), ("pipes.txt", ["mcc"])],
+)
+def test_draft_names_the_attributes_whose_next_value_is_forecast(draft_of, load_draft, name, attributes):
+    _, parameters = load_draft(draft_of(name))
+    found = parameters["finetuning"]["next_value"]["attributes"]
+    assert set(found) >= set(attributes)
+    schema = LedgerSchema(**parameters["ledger"]["schema"])
+    known = {a.name for a in schema.attributes if a.kind == "category"}
+    known |= {"counterparty"} if schema.counterparty else set()
+    assert set(found) <= known
+
+
 def test_splits_hold_their_shares_of_the_rows(draft_of, load_draft):
     catalog, parameters = load_draft(draft_of("german.csv"))
     times, splits = assert_reads(catalog, parameters)["event_time"], SplitConfig(**parameters["ledger"]["splits"])

@@ -69,7 +69,7 @@ def write_parameters(proposal: Proposal, events: Sample, name: str) -> str:
             lines += [*_notes(_MEANING[key], choice, 4), *_dump({key: values[key]}, 4)]
     lines += _splits(proposal)
     lines += _tokenizer(proposal)
-    return "\n".join([*lines, *_model(proposal), *_gate(proposal)]) + "\n"
+    return "\n".join([*lines, *_model(proposal), *_next_values(proposal), *_gate(proposal)]) + "\n"
 
 
 def unsure_points(proposal: Proposal, samples: list[Sample]) -> list[tuple[str, str]]:
@@ -151,6 +151,14 @@ def _model(proposal: Proposal) -> list[str]:
         return []
     note = "Only the order of events is known, so the model is told nothing of time."
     return ["", "pretraining:", "  model:", *_comment(note, 4), "    time_encoding: none"]
+
+
+def _next_values(proposal: Proposal) -> list[str]:
+    """The categories that make the token, and the counterparty: base names those of its own ledger."""
+    names = [field["name"] for field in proposal.fields.value if field["source"] == "category"]
+    names += ["counterparty"] if proposal.schema["counterparty"].value else []
+    note = "Whose next value is forecast beside the token: categories, or counterparty; [] = none."
+    return ["", "finetuning:", "  next_value:", *_comment(note, 4), *_dump({"attributes": names}, 4)]
 
 
 def _gate(proposal: Proposal) -> list[str]:

@@ -36,6 +36,8 @@ from panther_pipeline.report.model_card import CardConfig, CardContent
 from panther_pipeline.report.motifs import MotifConfig
 from panther_pipeline.report.prototypes import PrototypeConfig
 from panther_pipeline.report.timeline import TimelineConfig
+from panther_pipeline.tasks.next_value import ranks as next_value
+from panther_pipeline.tasks.next_value.head import NextValueHeads
 from panther_pipeline.tokenizer.sequences import TokenSequences
 from panther_pipeline.tokenizer.tokenizer import Tokenizer
 
@@ -203,3 +205,20 @@ def write_model_card(
         figures=figures,
     )
     return model_card.render_model_card(content)
+
+
+def rank_next_values(
+    backbone: Backbone,
+    token_sequences: TokenSequences,
+    tokenizer: Tokenizer,
+    valid_events: pl.LazyFrame,
+    next_value_heads: NextValueHeads,
+    config: RankingConfig,
+) -> pl.DataFrame:
+    """The rank of the value of every test event, by the heads, the backbone alone and every baseline."""
+    return next_value.rank_next_values(backbone, token_sequences, tokenizer, valid_events, next_value_heads, config)
+
+
+def measure_next_values(next_value_ranks: pl.DataFrame, config: BootstrapConfig) -> list[dict[str, Any]]:
+    """Hit rates, ndcg and mrr of all of them, attribute by attribute."""
+    return next_value.measure_next_values(next_value_ranks, config)

@@ -1,4 +1,4 @@
-"""backbone + token_sequences + fraud_scores → next_transaction_ranks, next_tuple_scores, metrics, plots, model_card."""
+"""backbone + token_sequences + heads + fraud_scores → ranks, next_tuple_scores, metrics, plots, model_card."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -11,6 +11,7 @@ from panther_pipeline.pipelines.evaluate.nodes import (
     measure_fraud_kinds,
     measure_next_transaction,
     measure_next_tuples,
+    measure_next_values,
     measure_oracle,
     measure_user_labels,
     plot_alert_budgets,
@@ -19,6 +20,7 @@ from panther_pipeline.pipelines.evaluate.nodes import (
     plot_timeline,
     plot_user_map,
     rank_next_transactions,
+    rank_next_values,
     score_fraud_oracle,
     score_next_tuples,
     summarise_prototypes,
@@ -103,6 +105,7 @@ def create_pipeline(**kwargs) -> Pipeline:
                     "next_transaction_metrics", "next_tuple_metrics", "oracle_metrics", "fraud_metrics",
                     "fraud_kind_metrics",
                     "user_label_metrics",
+                    "next_value_metrics",
                 ],
                 outputs="metrics",
                 name="collect_metrics",
@@ -192,6 +195,21 @@ def create_pipeline(**kwargs) -> Pipeline:
                 },
                 outputs="model_card",
                 name="write_model_card",
+            ),
+            Node(
+                rank_next_values,
+                inputs=[
+                    "backbone", "token_sequences", "tokenizer", "valid_events", "next_value_heads",
+                    "params:evaluation.ranking",
+                ],
+                outputs="next_value_ranks",
+                name="rank_next_values",
+            ),
+            Node(
+                measure_next_values,
+                inputs=["next_value_ranks", "params:evaluation.bootstrap"],
+                outputs="next_value_metrics",
+                name="measure_next_values",
             ),
         ]
     )  # fmt: skip

@@ -12,11 +12,16 @@ from panther_pipeline.scoring.fit import HeadConfig
 from panther_pipeline.scoring.head import FraudHead
 from panther_pipeline.scoring.task import FraudTask, FraudTaskConfig
 from panther_pipeline.scoring.trees import TreeConfig
+from panther_pipeline.tasks.next_value import fit as next_value
+from panther_pipeline.tasks.next_value import values
+from panther_pipeline.tasks.next_value.config import NextValueConfig
+from panther_pipeline.tasks.next_value.head import NextValueHeads
 from panther_pipeline.tasks.user_label import aggregates, states
 from panther_pipeline.tasks.user_label import fit as user_label_fit
 from panther_pipeline.tasks.user_label.aggregates import HistoryConfig
 from panther_pipeline.tasks.user_label.fit import ModelsConfig
 from panther_pipeline.tasks.user_label.protocol import ProtocolConfig
+from panther_pipeline.tokenizer.fields import FittedField
 from panther_pipeline.tokenizer.sequences import TokenSequences
 
 
@@ -51,11 +56,9 @@ def score_deviations(fraud_task: FraudTask) -> pl.DataFrame:
     return deviations.score_deviations(fraud_task)
 
 
-def collect_scores(
-    deviation_scores: pl.DataFrame, tree_scores: pl.DataFrame, head_scores: pl.DataFrame
-) -> pl.DataFrame:
+def collect_scores(*tables: pl.DataFrame) -> pl.DataFrame:
     """All rows of the comparison in one table."""
-    return scores.collect_scores(deviation_scores, tree_scores, head_scores)
+    return scores.collect_scores(*tables)
 
 
 def aggregate_histories(
@@ -84,3 +87,21 @@ def score_user_labels(
 ) -> pl.DataFrame:
     """Probabilities of the judged labels by every model."""
     return user_label_fit.score_user_labels(user_label_features, user_label_embeddings, protocol, config)
+
+
+def fit_value_fields(
+    valid_events: pl.LazyFrame, token_sequences: TokenSequences, config: NextValueConfig
+) -> list[FittedField]:
+    """The values of each attribute that can be forecast."""
+    return values.fit_value_fields(valid_events, token_sequences, config)
+
+
+def fit_next_value_heads(
+    value_fields: list[FittedField],
+    valid_events: pl.LazyFrame,
+    token_sequences: TokenSequences,
+    backbone: Backbone,
+    config: NextValueConfig,
+) -> NextValueHeads:
+    """What forecasts the next value of each attribute from the state before it."""
+    return next_value.fit_next_value_heads(value_fields, valid_events, token_sequences, backbone, config)
