@@ -13,6 +13,7 @@ from plotly.offline import get_plotlyjs
 
 from panther_pipeline.config import Config
 from panther_pipeline.metrics.records import find_value
+from panther_pipeline.report.model_card_merchants import merchant_risk_section
 from panther_pipeline.report.model_card_prototypes import prototype_section
 from panther_pipeline.report.model_card_style import SCRIPT, STYLE
 from panther_pipeline.report.model_card_tables import difference_table, fraud_table, ranking_table, table, tuple_table
@@ -50,7 +51,8 @@ def render_model_card(content: CardContent) -> str:
     stays a name.
     """
     sections = {
-        "results": _next_transaction(content), "fraud": _fraud(content), "training": _plot("training"),
+        "results": _next_transaction(content), "fraud": _fraud(content),
+        "merchant_risk": merchant_risk_section(content.metrics), "training": _plot("training"),
         "tokens": _tokens(content),
         "prototypes": prototype_section(content.prototype_summary, _plot("prototypes"), _plot("motifs")),
         "timeline": _timeline(), "users": _users(),

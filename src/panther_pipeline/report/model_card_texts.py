@@ -12,6 +12,7 @@ TITLES = {
     "protocol": "How the numbers were made",
     "use": "Intended use",
     "limits": "What to distrust",
+    "merchant_risk": "Merchant risk",
 }
 
 PROTOCOL = [
@@ -59,6 +60,13 @@ PROTOCOL = [
         "prevalence, with labels only once they were known. Settings of trees and head, the epoch of the head and the "
         "calibration are chosen on the calibration rows; of the fit rows a sample of the non-frauds may be used."
     ),
+    (
+        "Merchant risk: at regular instants every counterparty seen so far is scored for a fraud at it within the "
+        "horizon, from windows that end before the instant and labels known by then. Deviations are those of each "
+        "customer from their own past, in their own standard deviations, summarised per counterparty by quantiles and "
+        "robust statistics. known_frauds and deviation_median are single numbers, the latter has seen no fraud; "
+        "trees_activity reads counts, amounts and known frauds, trees_deviations deviations alone, trees_both all."
+    ),
 ]
 
 INTENDED_USE = [
@@ -98,5 +106,10 @@ LIMITS = [
     (
         "Deleting a user removes the events and embeddings; what the weights learned from them goes only with"
         " a new training."
+    ),
+    (
+        "Merchant risk: deviations before train_end come from a backbone that trained on those very events, those of "
+        "the test window do not; models fitted on the former may trust them too much. A counterparty with no earlier "
+        "event is not scored."
     ),
 ]

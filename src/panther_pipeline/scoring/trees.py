@@ -6,6 +6,7 @@ Source: Chen & Guestrin 2016 and Ke et al. 2017, in scikit-learn's HistGradientB
 """
 
 import logging
+from collections.abc import Iterator
 
 import numpy as np
 import polars as pl
@@ -15,6 +16,7 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from panther_pipeline.scoring.calibration import PlattScaler, to_logit
+from panther_pipeline.scoring.rows import LabelledRows
 from panther_pipeline.scoring.scores import collect_scores, empty_scores, tabulate_scores
 from panther_pipeline.scoring.search import Searchable, choose_setting
 from panther_pipeline.scoring.task import CALIBRATION, FIT, FraudTask
@@ -49,7 +51,23 @@ def fit_tree_baselines(task: FraudTask, config: TreeConfig) -> pl.DataFrame:
         "trees_embeddings": model_RE,
         "trees_both": np.hstack([task.features_RF, model_RE]),
     }
-    tables = []
+    fits = fit_trees(inputs, task, config)
+    return collect_scores(*(tabulate_scores(task, score_R, name, seed) for name, seed, score_R in fits))
+
+
+def fit_trees(
+    inputs: dict[str, np.ndarray], task: LabelledRows, config: TreeConfig
+) -> Iterator[tuple[str, int, np.ndarray]]:
+    """Fit trees on each of several inputs with the setting that suits it best, once per seed.
+
+    Args:
+        inputs: name of the model → (R, X) numbers; NaN = missing.
+        task: its rows, of which those to fit on and to calibrate on hold both classes.
+        config: of all fits.
+
+    Yields:
+        Name, seed and the calibrated probabilities of all rows, float64 (R,).
+    """
     num_fits = len(config.seeds) + (len(config.search) if len(config.search) > 1 else 0)
     # Boosting spins on its threads; more threads than free cores made a fit 20 times slower.
     with (
@@ -64,11 +82,11 @@ def fit_tree_baselines(task: FraudTask, config: TreeConfig) -> pl.DataFrame:
 
         for name, inputs_RX in inputs.items():
             setting = choose_setting(name, config, task, lambda c, x=inputs_RX: fit(x, c, c.seeds[0]))
-            tables += [tabulate_scores(task, fit(inputs_RX, setting, seed), name, seed) for seed in config.seeds]
-    return collect_scores(*tables)
+            for seed in config.seeds:
+                yield name, seed, fit(inputs_RX, setting, seed)
 
 
-def _fit_and_score(inputs_RX: np.ndarray, task: FraudTask, config: TreeConfig, seed: int) -> np.ndarray:
+def _fit_and_score(inputs_RX: np.ndarray, task: LabelledRows, config: TreeConfig, seed: int) -> np.ndarray:
     """Calibrated probabilities of all rows, float64 (R,)."""
     trees = HistGradientBoostingClassifier(
         learning_rate=config.learning_rate,

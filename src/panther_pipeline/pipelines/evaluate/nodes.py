@@ -7,8 +7,14 @@ import polars as pl
 
 from panther_pipeline.ledger.schema import LedgerSchema
 from panther_pipeline.ledger.simulator import SimulationTruth
-from panther_pipeline.metrics import alert_budgets, fraud, next_transaction, oracle, tuples
-from panther_pipeline.metrics.config import BootstrapConfig, CostConfig, FraudMetricsConfig, RankingConfig
+from panther_pipeline.metrics import alert_budgets, fraud, merchant_risk, next_transaction, oracle, tuples
+from panther_pipeline.metrics.config import (
+    BootstrapConfig,
+    CostConfig,
+    FraudMetricsConfig,
+    MerchantRiskMetricsConfig,
+    RankingConfig,
+)
 from panther_pipeline.model.backbone import Backbone
 from panther_pipeline.report import (
     alert_budget_plot,
@@ -84,9 +90,23 @@ def collect_metrics(
     next_tuple_metrics: list[dict[str, Any]],
     oracle_metrics: list[dict[str, Any]],
     fraud_metrics: list[dict[str, Any]],
+    merchant_risk_metrics: list[dict[str, Any]],
 ) -> list[dict[str, Any]]:
     """All records of the run in one list."""
-    return [*next_transaction_metrics, *next_tuple_metrics, *oracle_metrics, *fraud_metrics]
+    return [
+        *next_transaction_metrics,
+        *next_tuple_metrics,
+        *oracle_metrics,
+        *fraud_metrics,
+        *merchant_risk_metrics,
+    ]
+
+
+def measure_merchant_risk(
+    merchant_risk_scores: pl.DataFrame, config: BootstrapConfig, merchant_config: MerchantRiskMetricsConfig
+) -> list[dict[str, Any]]:
+    """Precision and recall of the flagged counterparties, by every model; nothing where none was scored."""
+    return merchant_risk.measure_merchant_scores(merchant_risk_scores, config, merchant_config)
 
 
 def find_motifs(token_sequences: TokenSequences, tokenizer: Tokenizer, config: MotifConfig) -> pl.DataFrame:

@@ -8,6 +8,7 @@ from panther_pipeline.pipelines.evaluate.nodes import (
     explain_prototypes,
     find_motifs,
     measure_fraud,
+    measure_merchant_risk,
     measure_next_transaction,
     measure_next_tuples,
     measure_oracle,
@@ -76,7 +77,10 @@ def create_pipeline(**kwargs) -> Pipeline:
             ),
             Node(
                 collect_metrics,
-                inputs=["next_transaction_metrics", "next_tuple_metrics", "oracle_metrics", "fraud_metrics"],
+                inputs=[
+                    "next_transaction_metrics", "next_tuple_metrics", "oracle_metrics", "fraud_metrics",
+                    "merchant_risk_metrics",
+                ],
                 outputs="metrics",
                 name="collect_metrics",
             ),
@@ -165,6 +169,12 @@ def create_pipeline(**kwargs) -> Pipeline:
                 },
                 outputs="model_card",
                 name="write_model_card",
+            ),
+            Node(
+                measure_merchant_risk,
+                inputs=["merchant_risk_scores", "params:evaluation.bootstrap", "params:evaluation.merchant_risk"],
+                outputs="merchant_risk_metrics",
+                name="measure_merchant_risk",
             ),
         ]
     )  # fmt: skip
