@@ -1,6 +1,7 @@
 """The `finetune` pipeline on an in-memory catalog, and the parameters that ship."""
 
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -9,15 +10,20 @@ import torch
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 
+from panther_pipeline.cache.embed import EventEmbeddingConfig
 from panther_pipeline.features.config import FeatureConfig
 from panther_pipeline.ledger.splits import SplitConfig
 from panther_pipeline.metrics.fraud import FRAUD_MODELS
+from panther_pipeline.metrics.merchant_risk import MERCHANT_MODELS
 from panther_pipeline.pipelines.finetune import create_pipeline
 from panther_pipeline.scoring.fit import HeadConfig
 from panther_pipeline.scoring.task import FraudTaskConfig
 from panther_pipeline.scoring.trees import TreeConfig
+from panther_pipeline.tasks.merchant_risk.config import MerchantRiskConfig
+from panther_pipeline.units import epoch_us
 
-OUTPUTS = {"event_features", "fraud_head", "fraud_scores"}
+OUTPUTS = {"event_features", "fraud_head", "fraud_scores", "merchant_risk_rows", "merchant_risk_scores"}
+MERCHANT_BLOCKS = {"rows": MerchantRiskConfig, "trees": TreeConfig}
 BLOCKS = {"features": FeatureConfig, "task": FraudTaskConfig, "head": HeadConfig, "trees": TreeConfig}
 SPLITS = SplitConfig(
     protocol="time", train_end="2024-01-16", valid_end="2024-01-24", test_end=None,
@@ -28,6 +34,25 @@ SPLITS = SplitConfig(
 def read_blocks(load_config, env: str = "base") -> dict:
     parameters = load_config(env)["parameters"]
     return {name: block(**parameters["finetuning"][name]) for name, block in BLOCKS.items()}
+
+
+def read_merchant_blocks(load_config, env: str = "base") -> dict:
+    parameters = load_config(env)["parameters"]["finetuning"]["merchant_risk"]
+    assert set(parameters) == set(MERCHANT_BLOCKS)
+    return {name: block(**parameters[name]) for name, block in MERCHANT_BLOCKS.items()}
+
+
+def make_sequences(valid_events: pl.DataFrame) -> SimpleNamespace:
+    """What the task reads of token sequences: whose events they are and when."""
+    lengths_U = valid_events["user_id"].rle().struct.field("len").to_numpy().astype(np.int64)
+    offsets_U1 = np.concatenate([[0], np.cumsum(lengths_U)])
+    return SimpleNamespace(
+        num_events=valid_events.height,
+        time_us_N=epoch_us(valid_events["event_time"]),
+        offsets_U1=offsets_U1,
+        first_row_N=lambda: np.repeat(offsets_U1[:-1], lengths_U),
+        user_ix_N=lambda: np.repeat(np.arange(len(lengths_U)), lengths_U),
+    )
 
 
 @pytest.fixture
@@ -59,7 +84,11 @@ def run_pipeline(load_config, valid_events: pl.DataFrame) -> DataCatalog:
     blocks = read_blocks(load_config)
     blocks["head"] = blocks["head"].model_copy(update={"seeds": [0], "max_epochs": 2})
     blocks["trees"] = blocks["trees"].model_copy(update={"seeds": [0], "num_rounds": 10})
+    merchant = read_merchant_blocks(load_config)
+    merchant["rows"] = merchant["rows"].model_copy(update={"windows_days": [2, 5], "horizon_days": 2, "every_days": 1})
+    merchant["trees"] = blocks["trees"]
     count = valid_events.height
+    rng = np.random.default_rng(1)
     embeddings = pl.DataFrame(
         {
             "row": np.arange(count),
@@ -72,6 +101,10 @@ def run_pipeline(load_config, valid_events: pl.DataFrame) -> DataCatalog:
         "event_embeddings": embeddings,
         "params:ledger.splits": SPLITS,
         **{f"params:finetuning.{name}": block for name, block in blocks.items()},
+        "event_surprises": pl.DataFrame({"surprise": rng.random(count), "cosine": rng.random(count)}),
+        "token_sequences": make_sequences(valid_events),
+        "params:embedding.events": EventEmbeddingConfig(since=None, refresh="daily", batch_size=1),
+        **{f"params:finetuning.merchant_risk.{name}": block for name, block in merchant.items()},
     }
     pipeline = create_pipeline()
     assert pipeline.inputs() == set(inputs)
@@ -89,6 +122,7 @@ def test_finetune_makes_all_its_outputs(load_config, valid_events):
     assert set(scores["model"]) == set(FRAUD_MODELS)
     assert scores["score"].is_between(0, 1).all()
     assert catalog.load("fraud_head").is_trained
+    assert set(catalog.load("merchant_risk_scores")["model"]) == set(MERCHANT_MODELS)
 
 
 def test_finetune_ends_well_on_a_ledger_without_labels(load_config, valid_events):
@@ -96,11 +130,13 @@ def test_finetune_ends_well_on_a_ledger_without_labels(load_config, valid_events
     catalog = run_pipeline(load_config, bare)
     assert catalog.load("fraud_scores").is_empty()
     assert not catalog.load("fraud_head").is_trained
+    assert catalog.load("merchant_risk_scores").is_empty()
 
 
 def test_shipped_finetuning_parameters_are_valid(environments, load_config):
     for env in environments:
         assert read_blocks(load_config, env)
+        assert read_merchant_blocks(load_config, env)
 
 
 def test_handbook_blocks_the_cards_that_its_protocol_blocks(load_config):

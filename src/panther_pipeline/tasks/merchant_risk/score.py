@@ -48,8 +48,14 @@ class MerchantRiskTask:
         return np.flatnonzero(self._part_R == part)
 
     def numbers(self, *beginnings: str) -> np.ndarray:
-        """float32 (R, X): the features whose names begin so; NaN where null."""
-        return self.table.select(pl.col(f"^({'|'.join(beginnings)}).*$")).to_numpy().astype(np.float32)
+        """float32 (R, X): the features whose names begin so; NaN where null.
+
+        A feature that no fit row has, such as the change of a window as long as half the history, is left out:
+        scikit-learn cannot bin it.
+        """
+        table = self.table.select(pl.col(f"^({'|'.join(beginnings)}).*$"))
+        fitted = table[self.rows(FIT)]
+        return table.select(column.name for column in fitted if column.count()).to_numpy().astype(np.float32)
 
 
 def score_rows(rows: pl.DataFrame, config: MerchantRiskConfig, trees: TreeConfig) -> pl.DataFrame:
