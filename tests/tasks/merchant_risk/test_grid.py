@@ -31,6 +31,8 @@ def test_test_horizons_fill_the_test_window_and_end_in_it(config, splits):
     assert test[0] == TEST_US
     horizon_us = config.horizon_days * DAY_US
     assert test[-1] + horizon_us <= TIMES_US[-1] < test[-1] + config.every_days * DAY_US + horizon_us
+    beyond = splits.model_copy(update={"test_end": "2025-01-01"})
+    assert instants(place_instants(TIMES_US, labels(3), config, beyond), "test") == test
     ending = splits.model_copy(update={"test_end": "2024-03-09"})
     assert instants(place_instants(TIMES_US, labels(3), config, ending), "test") == [TEST_US]
 
@@ -65,18 +67,16 @@ def test_fit_start_leaves_older_instants_out(config, splits):
 
 
 def test_window_longer_than_the_history_is_warned_about(config, splits, caplog):
-    parts = place_instants(TIMES_US, labels(3), config.model_copy(update={"windows_days": [80]}), splits)
-    assert set(parts.values()) == {"test"}
+    assert place_instants(TIMES_US, labels(3), config.model_copy(update={"windows_days": [80]}), splits) == {}
     assert "window of 80 days" in caplog.text
     assert "Shorten finetuning.merchant_risk.rows.windows_days" in caplog.text
 
 
 def test_horizon_longer_than_the_test_is_warned_about(config, splits, caplog):
-    parts = place_instants(TIMES_US, labels(3), config.model_copy(update={"horizon_days": 40}), splits)
-    assert "test" not in parts.values()
+    assert place_instants(TIMES_US, labels(3), config.model_copy(update={"horizon_days": 40}), splits) == {}
     assert "no horizon of 40 days fits into the test window" in caplog.text
 
 
 def test_labels_that_come_after_the_test_begins_leave_nothing_to_fit(config, splits, caplog):
-    assert set(place_instants(TIMES_US, labels(300), config, splits).values()) == {"test"}
+    assert place_instants(TIMES_US, labels(300), config, splits) == {}
     assert "labels known in time" in caplog.text

@@ -78,5 +78,6 @@ def test_feature_that_no_fit_row_has_is_left_out(rows, config, trees):
     assert empty.equals(gone)
 
 
-def test_no_rows_give_no_scores(rows, config, trees):
+def test_no_rows_give_no_scores_and_no_second_warning(rows, config, trees, caplog):
     assert score_rows(rows.clear().select("counterparty", "as_of", "part", "label"), config, trees).is_empty()
+    assert caplog.text == ""

@@ -49,9 +49,9 @@ class Past:
         """Features of every counterparty that had an event before an instant.
 
         Returns:
-            counterparty_ix (ascending) and Float32 features. Counts and amounts (units of the currency) of an empty
-            window are 0; deviations of an empty window, a change against a window that is empty or begins before the
-            ledger, and days since a fraud that never was, are null.
+            counterparty_ix (ascending) and Float32 features. Counts, amounts (units of the currency) and the share
+            of frauds of an empty window are 0; deviations of an empty window, a change against a window that is empty
+            or begins before the ledger, and days since a fraud that never was, are null.
         """
         seen = self.first_seen.filter(pl.col("time_us") < as_of_us).select(KEY).sort(KEY)
         tables = [self._describe_window(as_of_us, days, config) for days in config.windows_days]

@@ -40,9 +40,9 @@ def place_instants(
 ) -> dict[int, str]:
     """The instants at which counterparties are judged, and what each is for.
 
-    The grid starts with the test window. A test instant's whole horizon lies in the test window (of a window without
-    end: in the ledger); of an earlier instant the longest window lies in the ledger, and the horizon's labels were
-    known before the part after it begins.
+    The grid starts with the test window. A test instant's whole horizon lies in the test window and in the ledger; of
+    an earlier instant the longest window lies in the ledger, and the horizon's labels were known before the part after
+    it begins.
 
     Args:
         time_us_E: int64, ascending.
@@ -51,12 +51,13 @@ def place_instants(
         splits: by time; gives the test window.
 
     Returns:
-        As-of instant (microseconds) → part, ascending. Parts may be missing: a history shorter than the windows or a
-        test window shorter than the horizon leaves none, and says so in a warning.
+        As-of instant (microseconds) → part, ascending, with all three parts; empty, with a warning that says why, if
+        the history is shorter than the windows, or the test window than the horizon.
     """
     step_us, horizon_us = config.every_days * DAY_US, config.horizon_days * DAY_US
     test_start_us = splits.test_start_us
-    test_end_us = int(time_us_E[-1]) + 1 if splits.test_end_us is None else splits.test_end_us
+    ledger_end_us = int(time_us_E[-1]) + 1
+    test_end_us = ledger_end_us if splits.test_end_us is None else min(splits.test_end_us, ledger_end_us)
     test_T = np.arange(test_start_us, test_end_us - horizon_us + 1, step_us)
     start_us = int(time_us_E[0]) + config.longest_days * DAY_US
     if config.fit_start is not None:
@@ -67,21 +68,23 @@ def place_instants(
     calibration = known[len(known) - math.ceil(config.calibration_share * len(known)) :]
     fit = [t for t in known if calibration and labels.are_known(t, t + horizon_us, calibration[0])]
     parts = {FIT_PART: fit, CALIBRATION_PART: calibration, TEST_PART: test_T.tolist()}
-    _say_what_is_missing(parts, config)
+    if not all(parts.values()):
+        _say_what_is_missing(parts, config)
+        return {}
     return {t: part for part, instants in parts.items() for t in instants}
 
 
 def _say_what_is_missing(parts: dict[str, list[int]], config: MerchantRiskConfig) -> None:
     if not parts[TEST_PART]:
         logger.warning(
-            "Merchant risk: no horizon of %d days fits into the test window: nothing is judged. Shorten "
+            "Merchant risk: no horizon of %d days fits into the test window: no rows, nothing is judged. Shorten "
             "finetuning.merchant_risk.rows.horizon_days or lengthen the test of ledger.splits.",
             config.horizon_days,
         )
-    elif not parts[FIT_PART]:
+    else:
         logger.warning(
             "Merchant risk: no as-of instant has both a window of %d days behind it and labels known in time for "
-            "calibration and test: nothing is fitted. Shorten finetuning.merchant_risk.rows.windows_days, horizon_days "
-            "or every_days, or set fit_start to null.",
+            "calibration and test: no rows, nothing is fitted. Shorten finetuning.merchant_risk.rows.windows_days, "
+            "horizon_days or every_days, or set fit_start to null.",
             config.longest_days,
         )

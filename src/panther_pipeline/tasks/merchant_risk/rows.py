@@ -39,7 +39,7 @@ def tabulate_rows(
     Returns:
         `ROW_SCHEMA` and the features of `features.Past.describe`, by (as_of, counterparty). Every counterparty with
         an event before the instant has a row; one never seen before has none, since nothing is known of it. A ledger
-        without counterparties or labels, or one split by order, gives no rows and one warning.
+        without counterparties or labels, split by order or too short gives no rows and one warning.
     """
     reason = _why_impossible(valid_events, splits)
     if reason:

@@ -72,8 +72,11 @@ def score_rows(rows: pl.DataFrame, config: MerchantRiskConfig, trees: TreeConfig
         trees: of all three.
 
     Returns:
-        `SCORE_SCHEMA`; no rows and one warning when fit or calibration rows lack one of the classes.
+        `SCORE_SCHEMA`; no rows and one warning when fit or calibration rows lack one of the classes, and no rows for
+        none, of which `tabulate_rows` has warned.
     """
+    if rows.is_empty():
+        return pl.DataFrame(schema=SCORE_SCHEMA)
     task = MerchantRiskTask(rows)
     if not task.can_be_fitted:
         logger.warning("Merchant risk: fit or calibration rows lack counterparties with fraud or without: no scores.")
