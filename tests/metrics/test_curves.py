@@ -12,7 +12,7 @@ from panther_pipeline.metrics.curves import RankedRows
 random_case = runpy.run_path(str(Path(__file__).parents[1] / "fixtures" / "scored_frauds.py"))["random_case"]
 METRICS = [
     curves.average_precision, curves.roc_auc, curves.brier, curves.recall_at_share(0.1),
-    curves.value_recall_at_share(0.3), curves.recall_at_false_positive_rate(0.2),
+    curves.value_recall_at_share(0.3), curves.recall_at_false_positive_rate(0.2), curves.precision_at_share(0.1),
 ]  # fmt: skip
 
 
@@ -43,6 +43,16 @@ def test_recall_at_share_counts_the_top_rows():
     assert curves.recall_at_share(0.01)(curve) == pytest.approx(3 / 5)
     assert curves.recall_at_share(0.011)(curve) == pytest.approx(4 / 5)
     assert curves.recall_at_share(1.0)(curve) == 1.0
+
+
+def test_precision_at_share_counts_frauds_among_the_top_rows():
+    score, label = np.arange(1000)[::-1] / 1000, np.zeros(1000, dtype=int)
+    label[[0, 5, 9, 10, 500]] = 1
+    curve = RankedRows.of(score, label).curve()
+    assert curves.precision_at_share(0.01)(curve) == pytest.approx(3 / 10)
+    assert curves.precision_at_share(1.0)(curve) == pytest.approx(5 / 1000)
+    honest = RankedRows.of(score, np.zeros(1000, dtype=int)).curve()
+    assert np.isnan(curves.precision_at_share(0.01)(honest))
 
 
 def test_recall_inside_a_tie_is_the_expected_one():

@@ -17,7 +17,14 @@ import torch
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 
-from panther_pipeline.metrics.config import BootstrapConfig, CostConfig, FraudMetricsConfig, RankingConfig
+from panther_pipeline.metrics.config import (
+    BootstrapConfig,
+    CostConfig,
+    FraudMetricsConfig,
+    MerchantRiskMetricsConfig,
+    RankingConfig,
+)
+from panther_pipeline.metrics.merchant_risk import MERCHANT_MODELS
 from panther_pipeline.metrics.records import FIELDS
 from panther_pipeline.metrics.user_label import USER_LABEL_MODELS
 from panther_pipeline.model.backbone import Backbone
@@ -41,6 +48,7 @@ BLOCKS = {
     "card": CardConfig,
     "costs": CostConfig,
     "fraud": FraudMetricsConfig,
+    "merchant_risk": MerchantRiskMetricsConfig,
 }
 VALUES = {
     "fraud": {"short_history": 5},
@@ -58,6 +66,7 @@ VALUES = {
     },
     "timeline": {"enabled": True, "user_id": None, "max_events": 50, "num_expected": 3, "batch_size": 4},
     "card": {"title": "Model card", "ledger": "unit"},
+    "merchant_risk": {"num_flagged": [5]},
 }
 
 
@@ -137,6 +146,23 @@ def user_label_scores(num: int = 60) -> pl.DataFrame:
     )
 
 
+def merchant_risk_scores(num: int = 60) -> pl.DataFrame:
+    rng = np.random.default_rng(3)
+    rows = pl.DataFrame(
+        {
+            "counterparty": [f"m{i % 20:02d}" for i in range(num)],
+            "as_of": [datetime(2024, 11, 1 + i // 20, tzinfo=UTC) for i in range(num)],
+            "label": (rng.random(num) < 0.3).astype(np.int8),
+            "known_frauds": rng.integers(0, 2, num),
+            "split": ["test"] * num,
+        }
+    )
+    return pl.concat(
+        rows.with_columns(model=pl.lit(model), seed=pl.lit(0, pl.Int64), score=pl.Series(rng.random(num)))
+        for model in MERCHANT_MODELS
+    )
+
+
 def run_evaluate(sequences, **changes) -> dict:
     torch.set_num_threads(1)
     rng = np.random.default_rng(1)
@@ -163,6 +189,7 @@ def run_evaluate(sequences, **changes) -> dict:
         "fraud_kinds": pl.DataFrame(),
         "fraud_scores": fraud_scores(),
         "user_label_scores": user_label_scores(),
+        "merchant_risk_scores": merchant_risk_scores(),
         "user_embeddings": pl.DataFrame(
             {
                 "user_id": sequences.user_ids,
@@ -206,7 +233,8 @@ def test_evaluate_measures_every_model_of_both_tasks(outputs):
     metrics = outputs["metrics"]
     assert all(tuple(record) == FIELDS for record in metrics)
     json.dumps(metrics, allow_nan=False)
-    models = {task: {r["model"] for r in metrics if r["task"] == task} for task in ("next_transaction", "fraud")}
+    tasks = ("next_transaction", "fraud", "merchant_risk")
+    models = {task: {r["model"] for r in metrics if r["task"] == task} for task in tasks}
     assert models["next_transaction"] == {
         "popularity",
         "repeat_last",
@@ -216,6 +244,7 @@ def test_evaluate_measures_every_model_of_both_tasks(outputs):
         "panther_structured",
     }
     assert models["fraud"] == {"trees_features", "trees_embeddings", "trees_both", "panther_head"}
+    assert models["merchant_risk"] == set(MERCHANT_MODELS)
     keys = [tuple(r[key] for key in ("task", "model", "metric", "split")) for r in metrics]
     assert len(keys) == len(set(keys))
 
@@ -282,6 +311,7 @@ def test_evaluate_runs_for_a_ledger_without_labels_and_a_backbone_without_protot
         sequences,
         fraud_scores=fraud_scores().clear(),
         user_label_scores=user_label_scores().clear(),
+        merchant_risk_scores=merchant_risk_scores().clear(),
         backbone=make_backbone(sequences, mixer="attention"),
     )
     assert {record["task"] for record in outputs["metrics"]} == {"next_transaction"}
@@ -312,6 +342,7 @@ def test_evaluate_says_among_what_tokens_were_ranked(outputs, sequences):
             ("next_transaction", True, "all combinations"),
             ("fraud", False, None),
             ("user_label", False, None),
+            ("merchant_risk", False, None),
         }
         assert f"transactions, each ranked among {candidates};" in found["model_card"]
 

@@ -13,14 +13,18 @@ from panther_pipeline.cache.embed import EventEmbeddingConfig
 from panther_pipeline.features.config import FeatureConfig
 from panther_pipeline.ledger.splits import SplitConfig
 from panther_pipeline.metrics.fraud import FRAUD_MODELS
+from panther_pipeline.metrics.merchant_risk import MERCHANT_MODELS
 from panther_pipeline.metrics.user_label import CONSTANT, USER_LABEL_MODELS
 from panther_pipeline.model.backbone import Backbone
 from panther_pipeline.model.config import ModelConfig
 from panther_pipeline.pipelines.finetune import create_pipeline
 from panther_pipeline.pipelines.finetune.fraud import create_fraud_pipeline
+from panther_pipeline.pipelines.finetune.merchant_risk import create_merchant_risk_pipeline
+from panther_pipeline.pipelines.finetune.user_label import create_user_label_pipeline
 from panther_pipeline.scoring.fit import HeadConfig
 from panther_pipeline.scoring.task import FraudTaskConfig
 from panther_pipeline.scoring.trees import TreeConfig
+from panther_pipeline.tasks.merchant_risk.config import MerchantRiskConfig
 from panther_pipeline.tasks.user_label.aggregates import HistoryConfig
 from panther_pipeline.tasks.user_label.fit import ModelsConfig
 from panther_pipeline.tasks.user_label.protocol import ProtocolConfig
@@ -29,8 +33,10 @@ from panther_pipeline.units import epoch_us
 
 OUTPUTS = {
     "event_features", "fraud_head", "fraud_scores", "user_label_features", "user_label_embeddings", "user_label_scores",
+    "merchant_risk_rows", "merchant_risk_scores",
 }  # fmt: skip
 USER_LABEL_BLOCKS = {"history": HistoryConfig, "protocol": ProtocolConfig, "models": ModelsConfig}
+MERCHANT_BLOCKS = {"rows": MerchantRiskConfig, "trees": TreeConfig}
 BLOCKS = {"features": FeatureConfig, "task": FraudTaskConfig, "head": HeadConfig, "trees": TreeConfig}
 SPLITS = SplitConfig(
     protocol="time", train_end="2024-01-16", valid_end="2024-01-24", test_end=None,
@@ -47,6 +53,12 @@ def read_user_label_blocks(load_config, env: str = "base") -> dict:
     parameters = load_config(env)["parameters"]["finetuning"]["user_label"]
     assert set(parameters) == set(USER_LABEL_BLOCKS)
     return {name: block(**parameters[name]) for name, block in USER_LABEL_BLOCKS.items()}
+
+
+def read_merchant_blocks(load_config, env: str = "base") -> dict:
+    parameters = load_config(env)["parameters"]["finetuning"]["merchant_risk"]
+    assert set(parameters) == set(MERCHANT_BLOCKS)
+    return {name: block(**parameters[name]) for name, block in MERCHANT_BLOCKS.items()}
 
 
 @pytest.fixture
@@ -102,7 +114,6 @@ def user_label_inputs(load_config, valid_events: pl.DataFrame) -> dict:
         "profiles": pl.DataFrame({"user_id": users, "region": ["north", "south"] * (len(users) // 2)}),
         "token_sequences": sequences,
         "backbone": Backbone(model, **sizes, tokenizer_digest="t", tokenizer_kind="structured").eval(),
-        "event_surprises": pl.DataFrame({"surprise": np.ones(count, np.float32)}),
         "params:embedding.events": EventEmbeddingConfig(since=None, refresh="each_event", batch_size=16),
         **{f"params:finetuning.user_label.{name}": block for name, block in blocks.items()},
     }
@@ -113,7 +124,11 @@ def run_pipeline(load_config, valid_events: pl.DataFrame, **changes) -> DataCata
     blocks = read_blocks(load_config)
     blocks["head"] = blocks["head"].model_copy(update={"seeds": [0], "max_epochs": 2})
     blocks["trees"] = blocks["trees"].model_copy(update={"seeds": [0], "num_rounds": 10})
+    merchant = read_merchant_blocks(load_config)
+    merchant["rows"] = merchant["rows"].model_copy(update={"windows_days": [2, 5], "horizon_days": 2, "every_days": 1})
+    merchant["trees"] = blocks["trees"]
     count = valid_events.height
+    rng = np.random.default_rng(1)
     embeddings = pl.DataFrame(
         {
             "row": np.arange(count),
@@ -127,9 +142,11 @@ def run_pipeline(load_config, valid_events: pl.DataFrame, **changes) -> DataCata
         "params:ledger.splits": SPLITS,
         **{f"params:finetuning.{name}": block for name, block in blocks.items()},
         **user_label_inputs(load_config, valid_events),
+        "event_surprises": pl.DataFrame({"surprise": rng.random(count), "cosine": rng.random(count)}),
+        **{f"params:finetuning.merchant_risk.{name}": block for name, block in merchant.items()},
         **changes,
     }
-    pipeline = create_fraud_pipeline()
+    pipeline = create_fraud_pipeline() + create_user_label_pipeline() + create_merchant_risk_pipeline()
     assert pipeline.inputs() == set(inputs)
     catalog = DataCatalog({name: MemoryDataset(value, copy_mode="assign") for name, value in inputs.items()})
     for name in pipeline.all_outputs():
@@ -149,6 +166,7 @@ def test_finetune_makes_all_its_outputs(load_config, valid_events):
     assert set(labels["model"]) == set(USER_LABEL_MODELS) - {CONSTANT}
     assert labels.group_by("model").len()["len"].unique().to_list() == [100]
     assert labels["score"].is_between(0, 1).all()
+    assert set(catalog.load("merchant_risk_scores")["model"]) == set(MERCHANT_MODELS)
 
 
 def test_finetune_ends_well_on_a_ledger_without_labels(load_config, valid_events, caplog):
@@ -161,12 +179,14 @@ def test_finetune_ends_well_on_a_ledger_without_labels(load_config, valid_events
     assert [r.message for r in caplog.records if "labels of users" in r.message] == [
         "This ledger has no labels of users (ledger.schema.user_labels): nothing is fitted on them."
     ]
+    assert catalog.load("merchant_risk_scores").is_empty()
 
 
 def test_shipped_finetuning_parameters_are_valid(environments, load_config):
     for env in environments:
         assert read_blocks(load_config, env)
         assert read_user_label_blocks(load_config, env)
+        assert read_merchant_blocks(load_config, env)
 
 
 def test_handbook_blocks_the_cards_that_its_protocol_blocks(load_config):

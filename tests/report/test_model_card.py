@@ -158,6 +158,32 @@ def test_card_always_has_the_four_fraud_rows():
     assert "Not measured" in text_of(render_model_card(make_content(metrics=[])))
 
 
+def test_card_shows_what_is_flagged_and_where_deviations_help():
+    metrics = [
+        make_record(
+            task="merchant_risk", model=model, metric=metric, split=split, value=value, low=value - 0.01,
+            high=value + 0.01, n=1234,
+        )
+        for split in ("test", "test_unsuspected")
+        for model, metric, value in [
+            ("trees_activity", "precision@1%", 0.25), ("trees_both", "precision@1%", 0.375),
+            ("trees_both", "recall@1%", 0.0625), ("trees_both", "precision@1%_difference_vs_trees_activity", 0.125),
+        ]
+    ]  # fmt: skip
+    text = text_of(render_model_card(make_content(metrics=metrics)))
+    section = text[text.index("Will there be a fraud") :]
+    assert "trees_activity 0.2500 0.2400 – 0.2600" in section
+    assert "trees_both 0.3750 0.3650 – 0.3850" in section
+    assert "1,234 rows, one per counterparty and instant" in section
+    assert "Counterparties without a known fraud" in section
+    assert "trees_both − trees_activity precision@1% test +0.1250 +0.1150 to +0.1350 higher" in section
+    assert "same resamples of counterparties" in section
+
+
+def test_card_says_why_merchant_risk_is_not_measured(card):
+    assert "Not measured: this ledger has no counterparties or no labels, is not split by time" in text_of(card)
+
+
 def test_card_accounts_for_every_row_of_the_source(card):
     text = text_of(card)
     assert "rows in 1,000 accepted 990 99.000% quarantined 10 1.000%" in text
@@ -170,11 +196,12 @@ def test_card_escapes_names_that_come_from_data():
     record = {**content.metrics[0], "model": HOSTILE}
     fraud = {**content.metrics[-2], "model": HOSTILE, "metric": HOSTILE}
     difference = {**content.metrics[2], "model": HOSTILE, "metric": f"hr@1_difference_vs_{HOSTILE}"}
+    merchant = {**fraud, "task": "merchant_risk"}
     html = render_model_card(
         make_content(
             config=CardConfig(title=HOSTILE, ledger=HOSTILE),
             facts={HOSTILE: HOSTILE},
-            metrics=[*content.metrics, record, fraud, difference],
+            metrics=[*content.metrics, record, fraud, difference, merchant],
             validation_report={**content.validation_report, "reasons": {HOSTILE: 1}},
             coverage_report={"splits": [{"split": HOSTILE, **USAGE}]},
             prototype_summary=[make_prototype(0, name=HOSTILE)],

@@ -40,3 +40,9 @@ class CostConfig(Config):
     review: float = Field(ge=0)  # one alert looked at, right or wrong
     missed_share: float = Field(ge=0, le=1)  # share of a fraud's amount that is lost when it is missed ...
     missed_fixed: float = Field(ge=0)  # ... and this besides, for each: chargeback, a new card
+
+
+class MerchantRiskMetricsConfig(Config):
+    """How many counterparties are looked at."""
+
+    num_flagged: list[int] = Field(min_length=1)  # counterparties flagged per as-of instant, on average over instants

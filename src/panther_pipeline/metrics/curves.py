@@ -111,6 +111,16 @@ def recall_at_share(share: float) -> Metric:
     return lambda curve: _gained(curve.all_B, curve.frauds_B, share)
 
 
+def precision_at_share(share: float) -> Metric:
+    """Share of frauds among the top `share` of all rows; NaN without frauds."""
+
+    def measure(curve: Curve) -> float:
+        flagged = share * _total(curve.all_B)
+        return recall_at_share(share)(curve) * _total(curve.frauds_B) / flagged if flagged else float("nan")
+
+    return measure
+
+
 def value_recall_at_share(share: float) -> Metric:
     """Share of the amount of all frauds that lies among the top `share` of all rows."""
     return lambda curve: _gained(curve.all_B, curve.lost_B, share)

@@ -13,6 +13,7 @@ from plotly.offline import get_plotlyjs
 
 from panther_pipeline.config import Config
 from panther_pipeline.metrics.records import find_value
+from panther_pipeline.report.model_card_merchants import merchant_risk_section
 from panther_pipeline.report.model_card_next_values import next_value_section
 from panther_pipeline.report.model_card_prototypes import prototype_section
 from panther_pipeline.report.model_card_style import SCRIPT, STYLE
@@ -54,7 +55,7 @@ def render_model_card(content: CardContent) -> str:
     sections = {
         "results": _next_transaction(content), "next_values": next_value_section(content.metrics),
         "fraud": _fraud(content), "user_label": user_label_section(content.metrics),
-        "training": _plot("training"),
+        "merchant_risk": merchant_risk_section(content.metrics), "training": _plot("training"),
         "tokens": _tokens(content),
         "prototypes": prototype_section(content.prototype_summary, _plot("prototypes"), _plot("motifs")),
         "timeline": _timeline(), "users": _users(),

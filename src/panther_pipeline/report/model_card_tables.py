@@ -125,8 +125,10 @@ def metric_table(records: list[Record], models: list[str], columns: list[str], c
     return table(["model", *columns], rows, caption=escape(caption), ours=[model in _OURS for model in models])
 
 
-def difference_table(metrics: list[Record], task: str) -> str:
-    """Paired differences, one per row; an empty text without any."""
+def difference_table(
+    metrics: list[Record], task: str, same: str = "Same transactions, same resamples of users."
+) -> str:
+    """Paired differences, one per row; an empty text without any. `same` says what both models share."""
     records = [r for r in metrics if r["task"] == task and "_difference_vs_" in r["metric"]]
     rows = []
     for record in records:
@@ -137,7 +139,7 @@ def difference_table(metrics: list[Record], task: str) -> str:
              f"{record['low']:+.4f} to {record['high']:+.4f}" if record["low"] is not None else "–",
              _verdict(record)]
         )  # fmt: skip
-    caption = "Same rows, same resamples of users. No direction is named when the interval contains 0."
+    caption = f"{same} No direction is named when the interval contains 0."
     head = ["difference", "metric", "split", "value", "95 % interval", "the first is"]
     return table(head, rows, caption=caption, num_text=3) if rows else ""
 

@@ -4,6 +4,7 @@ TITLES = {
     "results": "Next transaction",
     "next_values": "Next values",
     "fraud": "Fraud",
+    "merchant_risk": "Merchant risk",
     "user_label": "Labels of users",
     "training": "Pretraining",
     "tokens": "Tokens",
@@ -73,6 +74,13 @@ PROTOCOL = [
         "each value, without being trained for it; panther_head is a linear layer on the same state that may copy "
         "what the user had before, by its frequency. The baselines count values as they count tokens above."
     ),
+    (
+        "Merchant risk: at regular instants every counterparty seen so far is scored for a fraud at it within the "
+        "horizon, from windows that end before the instant and labels known by then. Deviations are those of each "
+        "customer from their own past, in their own standard deviations, summarised per counterparty by quantiles and "
+        "robust statistics. known_frauds and deviation_median are single numbers, the latter has seen no fraud; "
+        "trees_activity reads counts, amounts and known frauds, trees_deviations deviations alone, trees_both all."
+    ),
 ]
 
 INTENDED_USE = [
@@ -117,5 +125,10 @@ LIMITS = [
     (
         "Deleting a user removes the events and embeddings; what the weights learned from them goes only with"
         " a new training."
+    ),
+    (
+        "Merchant risk: deviations before train_end come from a backbone that trained on those very events, those of "
+        "the test window do not; models fitted on the former may trust them too much. A counterparty with no earlier "
+        "event is not scored."
     ),
 ]

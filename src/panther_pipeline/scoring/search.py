@@ -14,7 +14,8 @@ from pydantic import Field, model_validator
 from sklearn.metrics import average_precision_score
 
 from panther_pipeline.config import Config
-from panther_pipeline.scoring.task import CALIBRATION, FraudTask
+from panther_pipeline.scoring.rows import LabelledRows
+from panther_pipeline.scoring.task import CALIBRATION
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ class Searchable(Config):
 C = TypeVar("C", bound=Searchable)
 
 
-def choose_setting(name: str, config: C, task: FraudTask, fit_and_score: Callable[[C], np.ndarray]) -> C:
+def choose_setting(name: str, config: C, task: LabelledRows, fit_and_score: Callable[[C], np.ndarray]) -> C:
     """The setting with the highest average precision on the calibration rows; the earlier one of equals.
 
     Args:

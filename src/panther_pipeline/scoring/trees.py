@@ -8,6 +8,7 @@ Source: Chen & Guestrin 2016 and Ke et al. 2017, in scikit-learn's HistGradientB
 """
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,7 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from panther_pipeline.scoring.calibration import CalibrationKind, IsotonicScaler, PlattScaler, fit_scaler, to_logit
+from panther_pipeline.scoring.rows import LabelledRows
 from panther_pipeline.scoring.scores import collect_scores, empty_scores, tabulate_scores
 from panther_pipeline.scoring.search import Searchable, choose_setting
 from panther_pipeline.scoring.task import CALIBRATION, FIT, FraudTask
@@ -49,20 +51,36 @@ def fit_tree_baselines(task: FraudTask, config: TreeConfig) -> pl.DataFrame:
     if not task.can_be_fitted:
         logger.warning("Fit or calibration rows lack frauds or non-frauds: no tree baselines.")
         return empty_scores()
-    tables = []
+    inputs = {name: tree_inputs(task, name) for name in TREE_MODELS}
+    fits = fit_each_seed(inputs, task, config)
+    return collect_scores(*(tabulate_scores(task, score_R, name, seed) for name, seed, score_R in fits))
+
+
+def fit_each_seed(
+    inputs: dict[str, np.ndarray], task: LabelledRows, config: TreeConfig
+) -> Iterator[tuple[str, int, np.ndarray]]:
+    """Fit trees on each of several inputs with the setting that suits it best, once per seed.
+
+    Args:
+        inputs: name of the model → (R, X) numbers; NaN = missing.
+        task: its rows, of which those to fit on and to calibrate on hold both classes.
+        config: of all fits.
+
+    Yields:
+        Name, seed and the calibrated probabilities of all rows, float64 (R,).
+    """
     num_fits = len(config.seeds) + (len(config.search) if len(config.search) > 1 else 0)
-    with tqdm(total=num_fits * len(TREE_MODELS), desc="trees", unit="fit") as bar:
+    with tqdm(total=num_fits * len(inputs), desc="trees", unit="fit") as bar:
 
         def fit(inputs_RX: np.ndarray, setting: TreeConfig, seed: int) -> np.ndarray:
             probability_R = fit_trees(inputs_RX, task, setting, seed).score(inputs_RX)
             bar.update()
             return probability_R
 
-        for name in TREE_MODELS:
-            inputs_RX = tree_inputs(task, name)
+        for name, inputs_RX in inputs.items():
             setting = choose_setting(name, config, task, lambda c, x=inputs_RX: fit(x, c, c.seeds[0]))
-            tables += [tabulate_scores(task, fit(inputs_RX, setting, seed), name, seed) for seed in config.seeds]
-    return collect_scores(*tables)
+            for seed in config.seeds:
+                yield name, seed, fit(inputs_RX, setting, seed)
 
 
 def tree_inputs(task: FraudTask, model: str) -> np.ndarray:
@@ -90,7 +108,7 @@ class CalibratedTrees:
             return self.scaler.apply(to_logit(self.trees.predict_proba(inputs_RX)[:, 1]) + self.prior_shift)
 
 
-def fit_trees(inputs_RX: np.ndarray, task: FraudTask, config: TreeConfig, seed: int) -> CalibratedTrees:
+def fit_trees(inputs_RX: np.ndarray, task: LabelledRows, config: TreeConfig, seed: int) -> CalibratedTrees:
     """Fit with the block's own settings; the task must have both classes to fit and calibrate on.
 
     Args:

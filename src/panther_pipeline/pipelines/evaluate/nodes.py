@@ -12,12 +12,19 @@ from panther_pipeline.metrics import (
     fraud,
     fraud_kinds,
     fraud_oracle,
+    merchant_risk,
     next_transaction,
     oracle,
     tuples,
     user_label,
 )
-from panther_pipeline.metrics.config import BootstrapConfig, CostConfig, FraudMetricsConfig, RankingConfig
+from panther_pipeline.metrics.config import (
+    BootstrapConfig,
+    CostConfig,
+    FraudMetricsConfig,
+    MerchantRiskMetricsConfig,
+    RankingConfig,
+)
 from panther_pipeline.model.backbone import Backbone
 from panther_pipeline.report import (
     alert_budget_plot,
@@ -115,6 +122,13 @@ def measure_user_labels(user_label_scores: pl.DataFrame, config: BootstrapConfig
 def collect_metrics(*metrics: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """All records of the run in one list."""
     return [record for records in metrics for record in records]
+
+
+def measure_merchant_risk(
+    merchant_risk_scores: pl.DataFrame, config: BootstrapConfig, merchant_config: MerchantRiskMetricsConfig
+) -> list[dict[str, Any]]:
+    """Precision and recall of the flagged counterparties, by every model; nothing where none was scored."""
+    return merchant_risk.measure_merchant_scores(merchant_risk_scores, config, merchant_config)
 
 
 def find_motifs(token_sequences: TokenSequences, tokenizer: Tokenizer, config: MotifConfig) -> pl.DataFrame:

@@ -9,6 +9,7 @@ from panther_pipeline.pipelines.evaluate.nodes import (
     find_motifs,
     measure_fraud,
     measure_fraud_kinds,
+    measure_merchant_risk,
     measure_next_transaction,
     measure_next_tuples,
     measure_next_values,
@@ -106,6 +107,7 @@ def create_pipeline(**kwargs) -> Pipeline:
                     "fraud_kind_metrics",
                     "user_label_metrics",
                     "next_value_metrics",
+                    "merchant_risk_metrics",
                 ],
                 outputs="metrics",
                 name="collect_metrics",
@@ -210,6 +212,12 @@ def create_pipeline(**kwargs) -> Pipeline:
                 inputs=["next_value_ranks", "params:evaluation.bootstrap"],
                 outputs="next_value_metrics",
                 name="measure_next_values",
+            ),
+            Node(
+                measure_merchant_risk,
+                inputs=["merchant_risk_scores", "params:evaluation.bootstrap", "params:evaluation.merchant_risk"],
+                outputs="merchant_risk_metrics",
+                name="measure_merchant_risk",
             ),
         ]
     )  # fmt: skip

@@ -12,6 +12,10 @@ from panther_pipeline.scoring.fit import HeadConfig
 from panther_pipeline.scoring.head import FraudHead
 from panther_pipeline.scoring.task import FraudTask, FraudTaskConfig
 from panther_pipeline.scoring.trees import TreeConfig
+from panther_pipeline.tasks.merchant_risk import deviations as merchant_deviations
+from panther_pipeline.tasks.merchant_risk import rows as merchant_rows
+from panther_pipeline.tasks.merchant_risk import score as merchant_score
+from panther_pipeline.tasks.merchant_risk.config import MerchantRiskConfig
 from panther_pipeline.tasks.next_value import fit as next_value
 from panther_pipeline.tasks.next_value import values
 from panther_pipeline.tasks.next_value.config import NextValueConfig
@@ -105,3 +109,24 @@ def fit_next_value_heads(
 ) -> NextValueHeads:
     """What forecasts the next value of each attribute from the state before it."""
     return next_value.fit_next_value_heads(value_fields, valid_events, token_sequences, backbone, config)
+
+
+def tabulate_merchant_risk(
+    valid_events: pl.LazyFrame,
+    event_surprises: pl.DataFrame,
+    token_sequences: TokenSequences,
+    embedding: EventEmbeddingConfig,
+    config: MerchantRiskConfig,
+    splits: SplitConfig,
+) -> pl.DataFrame:
+    """What was known of every counterparty at regular instants, and whether a fraud followed."""
+    events = valid_events.lazy().collect()
+    deviations = merchant_deviations.measure_deviations(events, event_surprises, token_sequences, embedding.refresh)
+    return merchant_rows.tabulate_rows(events, deviations, config, splits)
+
+
+def score_merchant_risk(
+    merchant_risk_rows: pl.DataFrame, config: MerchantRiskConfig, trees: TreeConfig
+) -> pl.DataFrame:
+    """The scores of all models of merchant risk."""
+    return merchant_score.score_rows(merchant_risk_rows, config, trees)
