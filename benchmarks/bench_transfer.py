@@ -8,8 +8,8 @@ Trains on the users of a share (the tokenizer is the finished run's, of all user
 from the source's, with as many steps, the same order of batches and the same seed, and forecasts every test event of
 all users. Of users outside the share nothing is learnt; their past is read. On all users, the finished run is what
 began with fresh weights. The first row ranks with the source's weights as they come over. Intervals are over users; one
-seed, so that they say nothing of the luck of a training. Writes benchmarks/results/transfer_<ledger>_<machine>.json, row by
-row; whoever was killed runs it again, and what was trained is not trained twice.
+seed, so that they say nothing of the luck of a training. Writes benchmarks/results/transfer_<ledger>_<machine>.json row
+by row; whoever was killed runs it again, and what was trained is not trained twice.
 """
 
 import sys
