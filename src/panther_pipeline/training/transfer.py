@@ -4,7 +4,8 @@ Values, tokens and fields are matched by `tokenizer.mapping`. A value takes its 
 the source tokens it stands for, by their frequency. What knows no ledger (attention, convolutions, prototypes, time,
 norms) is copied. The rest keeps its first weights.
 
-Source: PANTHER §4.3 (arXiv 2510.10102, Table 8) pretrains on one data set and goes on with another.
+Source: PANTHER, Table 8 (arXiv 2510.10102): pretrained on one data set, continued on another. How the vocabularies are
+matched is ours.
 
 Shape letters: N events, V tokens, S ids of a field.
 """
@@ -78,7 +79,9 @@ def transferred_backbone(
         transfer: whether a source may have learnt from events as late as those judged here.
 
     Returns:
-        The backbone, and how much of it was taken over: JSON values, see `docs/data_contract.md`.
+        The backbone, and how much of it was taken over, JSON values: of each field how many values came over as they
+        are, from the nearest bin, or not at all; of tokens likewise, and the share of training events they stand for.
+        `nearest_without_1` are tokens for which one value had to be left out.
 
     Raises:
         ConfigurationError: shapes or kinds differ; backbone and tokenizer of the source are of different runs; the
