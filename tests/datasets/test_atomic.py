@@ -14,8 +14,11 @@ from panther_pipeline.datasets import (
     HTMLDataset,
     JSONDataset,
     PlotDataset,
+    SourceArtifactDataset,
     TableDataset,
 )
+from panther_pipeline.model.backbone import Backbone
+from panther_pipeline.model.config import ModelConfig
 
 CASES = {
     TableDataset: ("t.parquet", pl.DataFrame({"a": [1, 2]})),
@@ -63,3 +66,21 @@ def test_empty_table_cannot_be_written():
     assert dataset.load().is_empty()
     with pytest.raises(DatasetError, match="there is none"):
         dataset.save(pl.DataFrame())
+
+
+def test_source_artifact_is_another_ledgers_and_only_read(tmp_path):
+    backbone = Backbone(ModelConfig(dim=8, num_layers=1), vocab_size=4, attribute_sizes=[3], profile_sizes=[])
+    backbone.save(tmp_path / "theirs" / "backbone")
+    entry = {"path": str(tmp_path), "name": "backbone", "artifact": "backbone"}
+    source = SourceArtifactDataset(ledger="theirs", **entry)
+    assert source.exists()
+    assert source.load().digest == backbone.digest
+    with pytest.raises(DatasetError, match="only read"):
+        source.save(backbone)
+    assert not SourceArtifactDataset(ledger="nobodys", **entry).exists()
+
+
+def test_no_source_ledger_is_none(tmp_path):
+    nothing = SourceArtifactDataset(ledger=None, path=str(tmp_path), name="backbone", artifact="backbone")
+    assert nothing.exists()
+    assert nothing.load() is None

@@ -4,7 +4,7 @@ import pytest
 from kedro.io import DataCatalog
 from kedro.pipeline import Node, Pipeline
 
-from panther_pipeline.datasets import TableDataset
+from panther_pipeline.datasets import SourceArtifactDataset, TableDataset
 from panther_pipeline.hooks.guidance import GuidanceHook, MissingInputError
 
 
@@ -39,3 +39,11 @@ def test_unknown_dataset_is_not_a_key_error():
 def test_present_input_passes(tmp_path):
     (tmp_path / "yes.parquet").write_bytes(b"")
     check("valid_events", catalog_with("valid_events", tmp_path / "yes.parquet"))
+
+
+def test_missing_source_ledger_says_how_to_pretrain_it(tmp_path):
+    entry = {"path": str(tmp_path), "name": "backbone", "artifact": "backbone"}
+    catalog = DataCatalog({"source_backbone": SourceArtifactDataset(ledger="berka_1993", **entry)})
+    with pytest.raises(MissingInputError, match=r"berka_1993/backbone.*'berka_1993'.*tokenize,pretrain.*source_ledger"):
+        check("source_backbone", catalog)
+    check("source_backbone", DataCatalog({"source_backbone": SourceArtifactDataset(ledger=None, **entry)}))

@@ -29,6 +29,7 @@ def one_model(model: str, seed: int, skill: float, num: int = 600) -> pl.DataFra
             "label": label,
             "amount_cents": rng.integers(1, 9000, num),
             "event_seq": np.arange(num) // 10,
+            "cold": np.arange(num) % 3 == 0,
             "split": "test",
             "model": model,
             "seed": seed,
@@ -134,19 +135,23 @@ def test_card_precision_divides_by_the_budget():
     assert card_precision(card_table([(0, "a", 1, 0.9)]), 100) == pytest.approx(0.01)
 
 
-def test_short_histories_are_measured_apart(scores):
-    short = FraudMetricsConfig(short_history=20)
-    records = measure_fraud_scores(scores, CONFIG, short)
-    apart = [r for r in records if r["split"] == "test_short_history"]
-    alone = measure_fraud_scores(scores.filter(pl.col("event_seq") < 20), CONFIG)
+PARTS = {"test_short_history": pl.col("event_seq") < 20, "test_cold": pl.col("cold")}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_cold_starts_are_measured_apart(scores, part):
+    records = measure_fraud_scores(scores, CONFIG, FraudMetricsConfig(short_history=20))
+    apart = [r for r in records if r["split"] == part]
+    alone = measure_fraud_scores(scores.filter(PARTS[part]), CONFIG)
     is_share_of_cards = "card_precision@100".__eq__  # of a hundred cards of the whole ledger
-    assert apart == [{**r, "split": "test_short_history"} for r in alone if not is_share_of_cards(r["metric"])]
+    assert apart == [{**r, "split": part} for r in alone if not is_share_of_cards(r["metric"])]
     assert [r for r in records if r["split"] == "test"] == measure_fraud_scores(scores, CONFIG)
 
 
 def test_part_with_a_handful_of_frauds_is_not_measured(scores):
-    rare = scores.with_columns(label=(pl.col("row") % 30 == 0).cast(pl.Int8))
-    assert rare.filter(pl.col("event_seq") < 20, label=1)["row"].n_unique() < 10
+    rare = scores.with_columns(label=(pl.col("row") % 30 == 0).cast(pl.Int8), cold=pl.col("row") < 250)
+    for part in PARTS.values():
+        assert 0 < rare.filter(part, label=1)["row"].n_unique() < 10
     splits = {r["split"] for r in measure_fraud_scores(rare, CONFIG, FraudMetricsConfig(short_history=20))}
     assert splits == {"test"}
 
@@ -158,6 +163,6 @@ def test_one_user_has_no_interval(scores):
     assert {r["low"] for r in records} == {None}
 
 
-def test_no_short_history_gives_no_records(scores):
-    late = scores.with_columns(pl.col("event_seq") + 100)
+def test_no_cold_start_gives_no_records(scores):
+    late = scores.with_columns(pl.col("event_seq") + 100, cold=False)
     assert {r["split"] for r in measure_fraud_scores(late, CONFIG, FraudMetricsConfig(short_history=20))} == {"test"}

@@ -119,6 +119,7 @@ def fraud_scores(num: int = 200) -> pl.DataFrame:
             "label": (rng.random(num) < 0.2).astype(np.int8),
             "amount_cents": rng.integers(1, 9999, num),
             "event_seq": [i // 20 for i in range(num)],
+            "cold": [i % 20 < 10 for i in range(num)],
             "split": ["test"] * num,
         }
     )
@@ -256,10 +257,11 @@ def test_evaluate_measures_labels_of_users_and_shows_them(outputs):
     assert "60 labels, 33.3% of them positive" in outputs["model_card"]
 
 
-def test_evaluate_measures_short_histories_apart(outputs):
+def test_evaluate_measures_cold_starts_apart(outputs):
     counts = {r["split"]: r["n"] for r in outputs["metrics"] if r["task"] == "fraud"}
-    assert counts == {"test": 200, "test_short_history": 100}
-    assert "Users with a short history" in outputs["model_card"]
+    assert counts == {"test": 200, "test_short_history": 100, "test_cold": 100}
+    for heading in ("Users with a short history", "Users never seen in training"):
+        assert heading in outputs["model_card"]
 
 
 def test_evaluate_tabulates_and_draws_alert_budgets(outputs):

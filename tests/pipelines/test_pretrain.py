@@ -10,6 +10,7 @@ import torch
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 
+from panther_pipeline.datasets import SourceArtifactDataset
 from panther_pipeline.errors import TrainingError
 from panther_pipeline.lock import taken
 from panther_pipeline.model.config import ModelConfig
@@ -17,8 +18,10 @@ from panther_pipeline.pipelines.pretrain import create_pipeline
 from panther_pipeline.pipelines.pretrain.nodes import pretrain_backbone
 from panther_pipeline.report.training_plot import plot_training_curves
 from panther_pipeline.training.checkpoint import CheckpointFolder
-from panther_pipeline.training.config import LossConfig, TrainingConfig
+from panther_pipeline.training.config import LossConfig, TrainingConfig, TransferConfig
 from panther_pipeline.training.pretraining import pretrain
+
+NO_SOURCE = SourceArtifactDataset(ledger=None, path="nowhere", name="backbone", artifact="backbone")
 
 
 @pytest.fixture
@@ -43,9 +46,12 @@ def run_pretrain(sequences, kind, tmp_path):
             "token_sequences": MemoryDataset(sequences, copy_mode="assign"),
             "tokenizer": MemoryDataset(SimpleNamespace(kind=kind), copy_mode="assign"),
             "pretraining_checkpoints": MemoryDataset(CheckpointFolder(tmp_path), copy_mode="assign"),
+            "source_backbone": NO_SOURCE,
+            "source_tokenizer": NO_SOURCE,
             "params:pretraining.model": MemoryDataset(model),
             "params:pretraining.loss": MemoryDataset(loss),
             "params:pretraining.training": MemoryDataset(training),
+            "params:pretraining.transfer": MemoryDataset(TransferConfig(source=None, allow_later_source=False)),
         }
     )
     outputs = SequentialRunner().run(create_pipeline(), catalog)
@@ -55,6 +61,7 @@ def run_pretrain(sequences, kind, tmp_path):
 
 def test_pretrain_gives_the_librarys_backbone_and_curves(run_pretrain, sequences, kind):
     outputs, (backbone, _) = run_pretrain
+    assert outputs["transfer_report"] == {"source": None}
     assert outputs["backbone"].digest == backbone.digest
     assert outputs["backbone"].tokenizer_kind == kind
     assert outputs["backbone"].tokenizer_digest == sequences.tokenizer_digest
@@ -66,8 +73,9 @@ def test_two_trainings_into_one_folder_are_refused(sequences, tmp_path):
         assert is_ours
         with pytest.raises(TrainingError, match=r"another process is training into .*ledger_name"):
             pretrain_backbone(
-                sequences, None, CheckpointFolder(tmp_path), ModelConfig(), LossConfig(), TrainingConfig()
-            )
+                sequences, None, CheckpointFolder(tmp_path), None, None, ModelConfig(), LossConfig(), TrainingConfig(),
+                TransferConfig(source=None, allow_later_source=False),
+            )  # fmt: skip
 
 
 def test_training_plot_shows_every_metric_once(run_pretrain):
@@ -91,6 +99,13 @@ def test_parameters_of_every_environment_build(environments, load_config):
         ModelConfig(**block["model"])
         LossConfig(**block["loss"])
         TrainingConfig(**block["training"])
+        assert TransferConfig(**block["transfer"]).source is None
+
+
+def test_named_source_is_what_the_catalog_reads(load_config):
+    config = load_config(runtime_params={"source_ledger": "berka_1993"})
+    assert TransferConfig(**config["parameters"]["pretraining"]["transfer"]).source == "berka_1993"
+    assert {config["catalog"][name]["ledger"] for name in ("source_backbone", "source_tokenizer")} == {"berka_1993"}
 
 
 def test_base_parameters_name_every_field(load_config):
@@ -98,3 +113,4 @@ def test_base_parameters_name_every_field(load_config):
     assert set(block["model"]) == set(ModelConfig.model_fields)
     assert set(block["loss"]) == set(LossConfig.model_fields)
     assert set(block["training"]) == set(TrainingConfig.model_fields)
+    assert set(block["transfer"]) == set(TransferConfig.model_fields)

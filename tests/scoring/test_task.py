@@ -9,7 +9,7 @@ import pytest
 from panther_pipeline.errors import ConfigurationError
 from panther_pipeline.features.config import FeatureConfig
 from panther_pipeline.features.point_in_time import compute_features
-from panther_pipeline.ledger.splits import SplitConfig, parse_instant
+from panther_pipeline.ledger.splits import SplitConfig, is_held_out, parse_instant
 from panther_pipeline.scoring.task import CALIBRATION, FIT, JUDGED, FraudTaskConfig, assemble_fraud_task
 
 TEST_WINDOW = pl.col("event_time").is_between(parse_instant("2024-01-24"), parse_instant("2024-01-31"), "left")
@@ -163,6 +163,46 @@ def test_ledger_without_labels_is_warned_about(ledger, features, embeddings, tas
     assert "No labelled event" in caplog.text
 
 
+FEATURES = FeatureConfig(
+    windows_days=[1, 7], risk_windows_days=[7], novelty=None, time_zone="UTC", night_start_hour=0, night_end_hour=7
+)
+
+
+def test_held_out_users_are_judged_and_nothing_else(ledger, features, embeddings, task_config, splits):
+    held_out = splits.model_copy(update={"held_out_user_share": 0.4})
+    task = assemble_fraud_task(ledger, features, embeddings, task_config, held_out)
+    is_out_R = np.array([is_held_out(user, 0.4) for user in task.events["user_id"]])
+    assert set(task.part_R[is_out_R]) == {JUDGED}
+    assert set(task.part_R[~is_out_R]) == {FIT, CALIBRATION, JUDGED}
+    np.testing.assert_array_equal(task.events["cold"].to_numpy(), is_out_R)
+    everyone = assemble_fraud_task(ledger, features, embeddings, task_config, splits)
+    judged = [t.events["event_id"].gather(t.rows(JUDGED)).to_list() for t in (task, everyone)]
+    assert judged[0] == judged[1]
+
+
+def test_held_out_users_keep_their_past(ledger, embeddings, task_config, splits):
+    features = compute_features(ledger, FEATURES)
+    tasks = [
+        assemble_fraud_task(ledger, features, embeddings, task_config, split)
+        for split in (splits, splits.model_copy(update={"held_out_user_share": 0.4}))
+    ]
+    cold_R = tasks[1].events.filter(tasks[1].part_R == JUDGED)["cold"].to_numpy()
+    judged = [task.features_RF[task.rows(JUDGED)][cold_R] for task in tasks]
+    np.testing.assert_array_equal(judged[0], judged[1])
+    earlier = tasks[1].feature_names.index("user_count_ever")
+    num_before = tasks[1].events.filter("cold")["event_seq"].to_numpy()
+    assert num_before.max() > 5
+    np.testing.assert_allclose(judged[1][:, earlier], num_before)
+
+
+def test_users_who_begin_in_the_test_are_cold(ledger, features, embeddings, task_config, splits):
+    newcomers = ["u000", "u001"]
+    is_late = ~pl.col("user_id").is_in(newcomers) | (pl.col("event_time") >= parse_instant("2024-01-24"))
+    kept = ledger.select(is_late).to_series().to_numpy().nonzero()[0]
+    late = assemble_fraud_task(ledger[kept], features[kept], embeddings[: len(kept)], task_config, splits)
+    assert set(late.events.filter("cold")["user_id"]) == set(newcomers)
+
+
 def test_one_class_cannot_be_fitted(ledger, features, embeddings, task_config, splits):
     genuine = ledger.with_columns(label=pl.lit(0, pl.Int8))
     assert not assemble_fraud_task(genuine, features, embeddings, task_config, splits).can_be_fitted
@@ -215,16 +255,13 @@ def test_handbook_protocol_gives_the_published_rows(shared_data):
 
 
 def test_mutating_the_future_moves_no_fitted_row(ledger, embeddings, task_config, splits):
-    config = FeatureConfig(
-        windows_days=[1, 7], risk_windows_days=[7], novelty=None, time_zone="UTC", night_start_hour=0, night_end_hour=7
-    )
     test_start = parse_instant("2024-01-24")
     changed = ledger.with_columns(
         amount_cents=pl.when(pl.col("event_time") >= test_start).then(1).otherwise("amount_cents"),
         label=pl.when(pl.col("label_time") >= test_start).then(1 - pl.col("label")).otherwise("label"),
     )
     before, after = (
-        assemble_fraud_task(events, compute_features(events, config), embeddings, task_config, splits)
+        assemble_fraud_task(events, compute_features(events, FEATURES), embeddings, task_config, splits)
         for events in (ledger, changed)
     )
     fitted = before.part_R != JUDGED

@@ -43,10 +43,11 @@ def test_two_processes_train_as_one(random_sequences, no_dropout, make_config):
     points, sequences = [], random_sequences()
     loss = LossConfig(attribute_weight=0.5)
     config = make_config(max_steps=20, log_every=1, eval_every=8, batch_size=7)
-    alone, curves = pretrain(sequences, no_dropout, loss, config)
+    initial = untrained_backbone(sequences, no_dropout, seed=5)
+    alone, curves = pretrain(sequences, no_dropout, loss, config, initial=initial)
     together, other_curves = pretrain(
         sequences, no_dropout, loss, config.model_copy(update={"num_processes": NUM_PROCESSES}),
-        report=lambda *point: points.append((*point, len(workers_of_this_test()))),
+        report=lambda *point: points.append((*point, len(workers_of_this_test()))), initial=initial,
     )  # fmt: skip
     assert other_curves.select("step", "metric").equals(curves.select("step", "metric"))
     assert "train_contrastive_loss" in set(curves["metric"])

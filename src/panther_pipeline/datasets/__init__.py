@@ -1,6 +1,11 @@
 """Kedro datasets of this project: atomic tables, artifacts, and sources that need no file."""
 
-from panther_pipeline.datasets.artifact import ArtifactDataset, CheckpointDataset, RunStoreDataset
+from panther_pipeline.datasets.artifact import (
+    ArtifactDataset,
+    CheckpointDataset,
+    RunStoreDataset,
+    SourceArtifactDataset,
+)
 from panther_pipeline.datasets.atomic import (
     HTMLDataset,
     JSONDataset,
@@ -29,6 +34,7 @@ __all__ = [
     "ParquetDataset",
     "PlotDataset",
     "RunStoreDataset",
+    "SourceArtifactDataset",
     "TableDataset",
     "TablesDataset",
     "TextDataset",

@@ -59,6 +59,46 @@ class ArtifactDataset(AbstractDataset[Artifact, Artifact]):
         return {"filepath": str(self._filepath), "artifact": self._artifact}
 
 
+class SourceArtifactDataset(AbstractDataset[None, Artifact | None]):
+    """An artifact that the run of another ledger left, to begin with; None where no ledger is named.
+
+    Args:
+        ledger: whose; null = none.
+        path: the folder in which every ledger has one of its own.
+        name: of the artifact in that one.
+        artifact: see `ArtifactDataset`.
+        metadata: for Kedro-Viz.
+    """
+
+    def __init__(
+        self, *, ledger: str | None, path: str, name: str, artifact: str, metadata: dict[str, Any] | None = None
+    ):
+        self._ledger = ledger
+        self._own = ArtifactDataset(filepath=f"{path}/{ledger}/{name}", artifact=artifact)
+        self._filepath = Path(f"{path}/{ledger}/{name}") if ledger else None
+        self.metadata = metadata
+
+    @property
+    def advice(self) -> str:
+        """What to do when it does not exist."""
+        return (
+            f"It is what pretraining of the ledger '{self._ledger}' leaves: run `kedro run --pipelines=ingest,validate,"
+            "tokenize,pretrain` for it first (--env= or --params=ledger_name=), or name another source_ledger."
+        )
+
+    def load(self) -> Artifact | None:
+        return self._own.load() if self._ledger else None
+
+    def save(self, data: None) -> None:
+        raise DatasetError(f"{self._filepath} belongs to the ledger '{self._ledger}' and is only read here.")
+
+    def _exists(self) -> bool:
+        return self._ledger is None or self._own.exists()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._filepath), "ledger": self._ledger}
+
+
 class _FolderDataset(AbstractDataset[None, Any]):
     """A folder that a node reads and writes while it runs, handed to it as the object that knows how."""
 

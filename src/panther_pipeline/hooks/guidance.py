@@ -47,6 +47,8 @@ def _explain(name: str, catalog: CatalogProtocol, env: str | None) -> str:
         return f"Dataset '{name}' is in no catalog file of this environment. Add it to conf/*/catalog."
     place = getattr(catalog.get(name), "_filepath", None)
     where = f" ({_readable(place)})" if place else ""
+    if advice := getattr(catalog.get(name), "advice", None):
+        return f"Dataset '{name}'{where} does not exist. {advice}"
     producer = _producer_of(name)
     if producer:
         command = f"kedro run --pipelines={producer}" + (f" --env={env}" if env else "")

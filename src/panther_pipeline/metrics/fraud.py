@@ -23,7 +23,7 @@ Tables = dict[tuple[str, int], pl.DataFrame]  # by model and seed
 Values = dict[tuple[str, str], float]  # by model and metric
 Resampled = dict[tuple[str, str], np.ndarray]  # by model and metric, (S,)
 
-TASK, SPLIT, SHORT = "fraud", "test", "test_short_history"
+TASK, SPLIT, SHORT, COLD = "fraud", "test", "test_short_history", "test_cold"
 FEWEST_FRAUDS = 10  # of a part that is measured apart: of one fraud every metric is 0 or 1, in every resample
 CARDS_PER_DAY = 100  # as the Handbook's card precision@100
 CARD_PRECISION = f"card_precision@{CARDS_PER_DAY}"
@@ -66,7 +66,7 @@ def order_models(present: Iterable[str]) -> list[str]:
 def measure_fraud_scores(
     fraud_scores: pl.DataFrame, config: BootstrapConfig, fraud: FraudMetricsConfig | None = None
 ) -> list[dict[str, Any]]:
-    """Metrics of every model on the test rows, and apart on those of users with a short history.
+    """Metrics of every model on the test rows, and apart on those of users with a short history or never learnt from.
 
     Args:
         fraud_scores: the table of `scoring.scores`: all models and seeds score the same events.
@@ -87,10 +87,14 @@ def measure_fraud_scores(
     test = fraud_scores.filter((pl.col("split") == SPLIT) & pl.col("label").is_not_null())
     parts = {SPLIT: test}
     if fraud is not None:
-        short = test.filter(pl.col("event_seq") < fraud.short_history)
-        num_frauds = short.filter(label=1)["row"].n_unique()
-        parts[SHORT] = short if num_frauds >= FEWEST_FRAUDS else short.clear()
+        parts[SHORT] = _enough(test.filter(pl.col("event_seq") < fraud.short_history))
+        parts[COLD] = _enough(test.filter("cold"))
     return [record for split, rows in parts.items() if rows.height for record in _measure_part(split, rows, config)]
+
+
+def _enough(part: pl.DataFrame) -> pl.DataFrame:
+    """The part, without rows when too few frauds are among them."""
+    return part if part.filter(label=1)["row"].n_unique() >= FEWEST_FRAUDS else part.clear()
 
 
 def _measure_part(split: str, test: pl.DataFrame, config: BootstrapConfig) -> list[dict[str, Any]]:

@@ -114,12 +114,18 @@ def _fraud(content: CardContent) -> str:
         f"<div><h3>Calibration</h3>{_plot('calibration')}</div>"
     )
     tables = fraud_table(content.metrics)
-    if cold := fraud_table(content.metrics, "test_short_history"):
+    if short := fraud_table(content.metrics, "test_short_history"):
         note = (
             f"Transactions with fewer than {content.short_history} earlier ones of their user. Shown if 10 frauds or "
             "more are among them; the intervals say how little is known."
         )
-        tables += f"<h3>Users with a short history</h3><p>{note}</p>{cold}"
+        tables += f"<h3>Users with a short history</h3><p>{note}</p>{short}"
+    if cold := fraud_table(content.metrics, "test_cold"):
+        note = (
+            "Transactions of users without any in training or validation: nothing was fitted to them, though their own "
+            "past is read. Shown if 10 frauds or more are among them; the intervals say how little is known."
+        )
+        tables += f"<h3>Users never seen in training</h3><p>{note}</p>{cold}"
     tables += difference_table(content.metrics, "fraud")
     budget = (
         "<h3>Alert budget</h3><p>How many alerts a day you can look at decides what you catch. Saved: the loss that is "

@@ -14,6 +14,7 @@ SCORE_SCHEMA = {
     "label": pl.Int8,
     "amount_cents": pl.Int64,
     "event_seq": pl.Int64,  # how many events of the user lie before it
+    "cold": pl.Boolean,  # nothing was learnt of the user: no event in training or validation
     "split": pl.String,
     "model": pl.String,
     "seed": pl.Int64,

@@ -17,14 +17,24 @@ from pydantic import Field
 
 from panther_pipeline.config import Config
 from panther_pipeline.errors import ConfigurationError
-from panther_pipeline.ledger.splits import TEST, UNUSED, Instant, SplitConfig, assign_split, parse_instant, to_us
+from panther_pipeline.ledger.splits import (
+    TEST,
+    TRAIN,
+    UNUSED,
+    VALID,
+    Instant,
+    SplitConfig,
+    assign_split,
+    parse_instant,
+    to_us,
+)
 from panther_pipeline.units import DAY_US, epoch_us
 
 logger = logging.getLogger(__name__)
 
 FIT, CALIBRATION, JUDGED = 0, 1, 2  # parts of a task
 SURPRISE_COLUMNS = ["surprise", "surprise_z", "cosine"]
-_EVENT_COLUMNS = ["event_id", "row", "user_id", "event_time", "label", "amount_cents", "event_seq"]
+_EVENT_COLUMNS = ["event_id", "row", "user_id", "event_time", "label", "amount_cents", "event_seq", "cold"]
 
 
 class FraudTaskConfig(Config):
@@ -44,7 +54,9 @@ class FraudTaskConfig(Config):
 class FraudTask:
     """Rows of one task, ordered by (event_time, row); no rows at all when the ledger has no usable labels."""
 
-    events: pl.DataFrame  # event_id, row (int64 into valid_events), user_id, event_time, label, amount_cents, event_seq
+    # event_id, row (int64 into valid_events), user_id, event_time, label, amount_cents, event_seq and
+    # cold (bool: of a user of whom nothing was learnt, see `is_cold_user`)
+    events: pl.DataFrame
     part_R: np.ndarray  # int8: FIT, CALIBRATION or JUDGED
     features_RF: np.ndarray  # float32
     embeddings_RD: np.ndarray  # float32; zeros without history
@@ -130,7 +142,7 @@ def assemble_fraud_task(
     names = [name for name in event_features.columns if name != "event_id"]
     return FraudTask(
         events=valid_events.with_row_index("row")
-        .with_columns(pl.col("row").cast(pl.Int64))[chosen]
+        .with_columns(pl.col("row").cast(pl.Int64), cold=is_cold_user(valid_events, splits))[chosen]
         .select(_EVENT_COLUMNS),
         part_R=part_N[chosen],
         features_RF=event_features[chosen].select(names).to_numpy().astype(np.float32, copy=False),
@@ -150,6 +162,17 @@ def choose_rows(valid_events: pl.DataFrame, config: FraudTaskConfig, splits: Spl
     """
     part_N = _assign_parts(valid_events, config, splits)
     return part_N, _sample_negatives(part_N, valid_events["label"].to_numpy(), config)
+
+
+def is_cold_user(events: pl.DataFrame, splits: SplitConfig) -> pl.Series:
+    """bool (N,): events of users without any in training or validation, whether new or held out.
+
+    Neither the weights of the backbone nor those of a head were fitted to such a user, nor chosen by looking at one.
+    What a user did before the test is still known at each event: it is history, read but never learnt from.
+    """
+    split_N = assign_split(epoch_us(events["event_time"]), events["user_id"], splits)
+    learnt = pl.Series("learnt", np.isin(split_N, (TRAIN, VALID)))
+    return events.select("user_id", learnt).select(~pl.col("learnt").any().over("user_id")).to_series()
 
 
 def _sample_negatives(part_N: np.ndarray, label_N: np.ndarray, config: FraudTaskConfig) -> float:

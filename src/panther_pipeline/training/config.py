@@ -76,3 +76,10 @@ class TrainingConfig(Config):
         if self.schedule == "cosine":
             return self.warmup_steps
         return self.max_steps - max(1, round(self.decay_share * self.max_steps))
+
+
+class TransferConfig(Config):
+    """Where the first weights come from."""
+
+    source: str | None  # ledger whose finished backbone training begins with; null = none, fresh weights
+    allow_later_source: bool  # though it learnt from events as late as those this ledger is judged on

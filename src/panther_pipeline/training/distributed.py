@@ -2,6 +2,7 @@
 
     <folder>/job.json      the configurations
     <folder>/sequences/    the token sequences, an Arrow artifact that all processes map into memory
+    <folder>/initial/      the backbone that training begins with, if it has weights from elsewhere
     <folder>/rendezvous    where torch.distributed finds the others: a file, so no port and no host name
     <folder>/backbone/     what the first process leaves, with curves.parquet
 
@@ -29,6 +30,7 @@ from panther_pipeline.model.backbone import Backbone
 from panther_pipeline.tokenizer.sequences import TokenSequences
 
 JOB, SEQUENCES, RENDEZVOUS, BACKBONE, CURVES = "job.json", "sequences", "rendezvous", "backbone", "curves.parquet"
+INITIAL = "initial"
 _POLL_S = 0.2
 
 
@@ -37,12 +39,14 @@ def train_in_processes(
     job: dict[str, Any],
     num_processes: int,
     report: Callable[[int, dict[str, float]], None] | None,
+    initial: Backbone | None = None,
 ) -> tuple[Backbone, pl.DataFrame]:
     """What `pretrain` gives, from processes of their own.
 
     Args:
         job: what `panther_pipeline.training.worker` reads, JSON values.
         report: called in this process, as training goes on.
+        initial: see `pretrain`.
 
     Raises:
         TrainingError: what a process says, or that one has died; the others are stopped.
@@ -50,6 +54,8 @@ def train_in_processes(
     with tempfile.TemporaryDirectory(prefix="panther-") as scratch:
         folder = Path(scratch)
         sequences.save(folder / SEQUENCES)
+        if initial is not None:
+            initial.save(folder / INITIAL)
         (folder / JOB).write_text(json.dumps(job), encoding="utf-8")
         with _Workers(folder, num_processes) as workers:
             for line in workers.lines:

@@ -1,5 +1,6 @@
 """From token sequences to a trained backbone in one call."""
 
+import copy
 import logging
 
 import polars as pl
@@ -24,17 +25,22 @@ def pretrain(
     checkpoints: CheckpointFolder | None = None,
     report: Report | None = None,
     tokenizer_kind: TokenizerKind = "structured",
+    initial: Backbone | None = None,
 ) -> tuple[Backbone, pl.DataFrame]:
     """A backbone fitted to the training events, on the CPU, and its curves (step, metric, value).
 
     With `num_processes` above 1 it is trained in so many processes, which start with a copy of the sequences on disk.
+
+    Args:
+        initial: whose weights training begins with, of these sequences' sizes, left as it is; None = fresh weights. As
+            first weights they are part of the run's identity: a run from another source never continues this one.
 
     Raises:
         TrainingError: see `train`; a process that died.
     """
     if training_config.num_processes == 1:
         return pretrain_here(
-            sequences, model_config, loss_config, training_config, checkpoints, report, tokenizer_kind, ALONE
+            sequences, model_config, loss_config, training_config, checkpoints, report, tokenizer_kind, ALONE, initial
         )
     job = {
         "model": model_config.model_dump(),
@@ -44,7 +50,7 @@ def pretrain(
         "tokenizer_kind": tokenizer_kind,
         "log_level": logging.getLogger(__package__).getEffectiveLevel(),
     }
-    return train_in_processes(sequences, job, training_config.num_processes, report)
+    return train_in_processes(sequences, job, training_config.num_processes, report, initial)
 
 
 def pretrain_here(
@@ -56,9 +62,13 @@ def pretrain_here(
     report: Report | None,
     tokenizer_kind: TokenizerKind,
     world: World,
+    initial: Backbone | None = None,
 ) -> tuple[Backbone, pl.DataFrame]:
     """`pretrain` in this process, alone or as one of several."""
-    backbone = untrained_backbone(sequences, model_config, training_config.seed, tokenizer_kind)
+    if initial is None:
+        backbone = untrained_backbone(sequences, model_config, training_config.seed, tokenizer_kind)
+    else:
+        backbone = copy.deepcopy(initial)
     curves = train(backbone, sequences, loss_config, training_config, checkpoints, report, world)
     return backbone.cpu(), curves
 

@@ -16,12 +16,13 @@ import torch
 import torch.distributed as dist
 
 from panther_pipeline.errors import PantherError, TrainingError
+from panther_pipeline.model.backbone import Backbone
 from panther_pipeline.model.config import ModelConfig
 from panther_pipeline.tokenizer.sequences import TokenSequences
 from panther_pipeline.training.checkpoint import CheckpointFolder
 from panther_pipeline.training.config import LossConfig, TrainingConfig
 from panther_pipeline.training.device import choose_device
-from panther_pipeline.training.distributed import BACKBONE, CURVES, JOB, RENDEZVOUS, SEQUENCES
+from panther_pipeline.training.distributed import BACKBONE, CURVES, INITIAL, JOB, RENDEZVOUS, SEQUENCES
 from panther_pipeline.training.pretraining import pretrain_here
 from panther_pipeline.training.world import World
 
@@ -53,6 +54,7 @@ def main(folder: Path, rank: int, messages: TextIO) -> None:
             report if world.is_first else None,
             job["tokenizer_kind"],
             world,
+            Backbone.load(folder / INITIAL) if (folder / INITIAL).exists() else None,
         )
         if world.is_first:
             backbone.save(folder / BACKBONE)

@@ -1,5 +1,7 @@
 """Nodes of `pretrain`: token sequences in, backbone and curves out."""
 
+from typing import Any
+
 import polars as pl
 
 from panther_pipeline.errors import TrainingError
@@ -11,8 +13,9 @@ from panther_pipeline.report.training_plot import plot_training_curves
 from panther_pipeline.tokenizer.sequences import TokenSequences
 from panther_pipeline.tokenizer.tokenizer import Tokenizer
 from panther_pipeline.training.checkpoint import CheckpointFolder
-from panther_pipeline.training.config import LossConfig, TrainingConfig
+from panther_pipeline.training.config import LossConfig, TrainingConfig, TransferConfig
 from panther_pipeline.training.pretraining import pretrain
+from panther_pipeline.training.transfer import initial_backbone
 
 __all__ = ["plot_training_curves", "pretrain_backbone"]
 
@@ -21,15 +24,22 @@ def pretrain_backbone(
     token_sequences: TokenSequences,
     tokenizer: Tokenizer,
     pretraining_checkpoints: CheckpointFolder,
+    source_backbone: Backbone | None,
+    source_tokenizer: Tokenizer | None,
     model: ModelConfig,
     loss: LossConfig,
     training: TrainingConfig,
-) -> tuple[Backbone, pl.DataFrame]:
+    transfer: TransferConfig,
+) -> tuple[Backbone, pl.DataFrame, dict[str, Any]]:
     """Learn to predict every user's next transaction; a killed run continues from its newest checkpoint.
 
     Raises:
+        ConfigurationError: see `initial_backbone`.
         TrainingError: see `pretrain`; or another process trains into the same folder.
     """
+    initial, transfer_report = initial_backbone(
+        source_backbone, source_tokenizer, token_sequences, tokenizer, model, training.seed, transfer
+    )
     report = mlflow_reporter("pretrain")
     with taken(pretraining_checkpoints.path) as is_ours:
         if not is_ours:
@@ -37,4 +47,7 @@ def pretrain_backbone(
                 f"another process is training into {pretraining_checkpoints.path}: two would overwrite each other's "
                 "checkpoints. Wait for it, or train beside it with --params=ledger_name=ANOTHER_NAME."
             )
-        return pretrain(token_sequences, model, loss, training, pretraining_checkpoints, report, tokenizer.kind)
+        backbone, curves = pretrain(
+            token_sequences, model, loss, training, pretraining_checkpoints, report, tokenizer.kind, initial
+        )
+    return backbone, curves, transfer_report

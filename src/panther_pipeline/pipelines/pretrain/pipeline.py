@@ -1,4 +1,4 @@
-"""`pretrain`: token_sequences, tokenizer → backbone, training curves."""
+"""`pretrain`: token_sequences, tokenizer, another ledger's backbone if one is named → backbone, training curves."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -14,11 +14,14 @@ def create_pipeline() -> Pipeline:
                     "token_sequences",
                     "tokenizer",
                     "pretraining_checkpoints",
+                    "source_backbone",
+                    "source_tokenizer",
                     "params:pretraining.model",
                     "params:pretraining.loss",
                     "params:pretraining.training",
+                    "params:pretraining.transfer",
                 ],
-                outputs=["backbone", "training_curves"],
+                outputs=["backbone", "training_curves", "transfer_report"],
                 name="pretrain_backbone",
             ),
             Node(
