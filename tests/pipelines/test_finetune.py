@@ -9,16 +9,25 @@ import torch
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 
+from panther_pipeline.cache.embed import EventEmbeddingConfig
 from panther_pipeline.features.config import FeatureConfig
-from panther_pipeline.ledger.splits import SplitConfig
+from panther_pipeline.ledger.splits import SplitConfig, assign_split
 from panther_pipeline.metrics.fraud import FRAUD_MODELS
+from panther_pipeline.model.backbone import Backbone
+from panther_pipeline.model.config import ModelConfig
 from panther_pipeline.pipelines.finetune import create_pipeline
 from panther_pipeline.scoring.fit import HeadConfig
 from panther_pipeline.scoring.task import FraudTaskConfig
 from panther_pipeline.scoring.trees import TreeConfig
+from panther_pipeline.scoring.tuning.config import TuningConfig
+from panther_pipeline.tokenizer.sequences import TokenSequences
+from panther_pipeline.units import epoch_us
 
 OUTPUTS = {"event_features", "fraud_head", "fraud_scores"}
-BLOCKS = {"features": FeatureConfig, "task": FraudTaskConfig, "head": HeadConfig, "trees": TreeConfig}
+BLOCKS = {
+    "features": FeatureConfig, "task": FraudTaskConfig, "head": HeadConfig, "trees": TreeConfig, "tuning": TuningConfig
+}  # fmt: skip
+TUNED = {"head_tuned", "head_lora"}
 SPLITS = SplitConfig(
     protocol="time", train_end="2024-01-16", valid_end="2024-01-24", test_end=None,
     embargo_days=0.0, test_share=None, valid_share=None, held_out_user_share=0.0
@@ -54,9 +63,39 @@ def valid_events() -> pl.DataFrame:
     )
 
 
-def run_pipeline(load_config, valid_events: pl.DataFrame) -> DataCatalog:
+class KeptDataset(MemoryDataset):
+    """Stays after the last node that reads it, as a file does."""
+
+    def _release(self) -> None:
+        pass
+
+
+def make_sequences(valid_events: pl.DataFrame) -> TokenSequences:
+    """Random tokens at the times of the ledger."""
+    time_us_N = epoch_us(valid_events["event_time"])
+    counts = valid_events.group_by("user_id", maintain_order=True).len()
+    return TokenSequences(
+        user_ids=counts["user_id"].to_list(),
+        offsets_U1=np.concatenate([[0], np.cumsum(counts["len"])]).astype(np.int64),
+        token_ids_N=np.random.default_rng(1).integers(2, 8, len(time_us_N)).astype(np.int32),
+        attribute_ids_NF=np.zeros((len(time_us_N), 0), dtype=np.int32),
+        time_us_N=time_us_N,
+        split_N=assign_split(time_us_N, valid_events["user_id"], SPLITS),
+        profile_ids_UP=np.zeros((counts.height, 0), dtype=np.int32),
+        vocab_size=8, attribute_names=[], attribute_sizes=[], profile_names=[], profile_sizes=[], tokenizer_digest="t",
+    )  # fmt: skip
+
+
+def make_backbone() -> Backbone:
+    config = ModelConfig(dim=4, num_layers=1, num_heads=1, feed_forward_dim=8, max_events=16, num_prototypes=2)
+    return Backbone(config, vocab_size=8, attribute_sizes=[], profile_sizes=[], tokenizer_digest="t").eval()
+
+
+def run_pipeline(load_config, valid_events: pl.DataFrame, methods: str | None = "full+lora") -> DataCatalog:
     torch.set_num_threads(1)
     blocks = read_blocks(load_config)
+    lora = blocks["tuning"].lora.model_copy(update={"rank": 2})
+    blocks["tuning"] = blocks["tuning"].model_copy(update={"methods": methods, "max_epochs": 1, "lora": lora})
     blocks["head"] = blocks["head"].model_copy(update={"seeds": [0], "max_epochs": 2})
     blocks["trees"] = blocks["trees"].model_copy(update={"seeds": [0], "num_rounds": 10})
     count = valid_events.height
@@ -70,6 +109,9 @@ def run_pipeline(load_config, valid_events: pl.DataFrame) -> DataCatalog:
     inputs = {
         "valid_events": valid_events,
         "event_embeddings": embeddings,
+        "backbone": make_backbone(),
+        "token_sequences": make_sequences(valid_events),
+        "params:embedding.events": EventEmbeddingConfig(since=None, refresh="each_event", batch_size=64),
         "params:ledger.splits": SPLITS,
         **{f"params:finetuning.{name}": block for name, block in blocks.items()},
     }
@@ -77,7 +119,7 @@ def run_pipeline(load_config, valid_events: pl.DataFrame) -> DataCatalog:
     assert pipeline.inputs() == set(inputs)
     catalog = DataCatalog({name: MemoryDataset(value, copy_mode="assign") for name, value in inputs.items()})
     for name in pipeline.all_outputs():
-        catalog[name] = MemoryDataset(copy_mode="assign")
+        catalog[name] = KeptDataset(copy_mode="assign")
     SequentialRunner().run(pipeline, catalog)
     return catalog
 
@@ -89,6 +131,17 @@ def test_finetune_makes_all_its_outputs(load_config, valid_events):
     assert set(scores["model"]) == set(FRAUD_MODELS)
     assert scores["score"].is_between(0, 1).all()
     assert catalog.load("fraud_head").is_trained
+    for method in ("tuned", "lora"):
+        assert catalog.load(f"{method}_head").is_trained
+        assert isinstance(catalog.load(f"{method}_backbone"), Backbone)
+
+
+def test_backbone_is_not_tuned_unless_asked_for(load_config, valid_events):
+    assert read_blocks(load_config)["tuning"].methods is None
+    catalog = run_pipeline(load_config, valid_events, methods=None)
+    assert set(catalog.load("fraud_scores")["model"]) == set(FRAUD_MODELS) - TUNED
+    assert catalog.load("tuned_backbone").digest == make_backbone().digest
+    assert not catalog.load("lora_head").is_trained
 
 
 def test_finetune_ends_well_on_a_ledger_without_labels(load_config, valid_events):

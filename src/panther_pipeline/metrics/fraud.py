@@ -41,6 +41,8 @@ FRAUD_MODELS = [  # in the order of tables
     "trees_embeddings",
     "trees_both",
     "panther_head",
+    "head_tuned",
+    "head_lora",
 ]
 
 # What the embeddings add and what the head adds to trees. Fixed beforehand: the best of several is no fair baseline.
@@ -48,6 +50,8 @@ COMPARISONS = [
     ("trees_both", "trees_features"),
     ("panther_head", "trees_features"),
     ("panther_head", "trees_both"),
+    ("head_tuned", "panther_head"),
+    ("head_lora", "panther_head"),
 ]
 COMPARED_METRICS = ["average_precision", "roc_auc"]
 

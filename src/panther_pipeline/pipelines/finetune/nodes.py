@@ -2,14 +2,19 @@
 
 import polars as pl
 
+from panther_pipeline.cache.embed import EventEmbeddingConfig
 from panther_pipeline.features import point_in_time
 from panther_pipeline.features.config import FeatureConfig
 from panther_pipeline.ledger.splits import SplitConfig
+from panther_pipeline.model.backbone import Backbone
 from panther_pipeline.scoring import deviations, fit, scores, task, trees
 from panther_pipeline.scoring.fit import HeadConfig
 from panther_pipeline.scoring.head import FraudHead
 from panther_pipeline.scoring.task import FraudTask, FraudTaskConfig
 from panther_pipeline.scoring.trees import TreeConfig
+from panther_pipeline.scoring.tuning.config import TuningConfig
+from panther_pipeline.scoring.tuning.fit import tune_backbone
+from panther_pipeline.tokenizer.sequences import TokenSequences
 
 
 def compute_features(valid_events: pl.LazyFrame, config: FeatureConfig) -> pl.DataFrame:
@@ -43,8 +48,30 @@ def score_deviations(fraud_task: FraudTask) -> pl.DataFrame:
     return deviations.score_deviations(fraud_task)
 
 
-def collect_scores(
-    deviation_scores: pl.DataFrame, tree_scores: pl.DataFrame, head_scores: pl.DataFrame
-) -> pl.DataFrame:
+def collect_scores(*tables: pl.DataFrame) -> pl.DataFrame:
     """All rows of the comparison in one table."""
-    return scores.collect_scores(deviation_scores, tree_scores, head_scores)
+    return scores.collect_scores(*tables)
+
+
+def tune_whole_backbone(
+    fraud_task: FraudTask,
+    fraud_head: FraudHead,
+    backbone: Backbone,
+    token_sequences: TokenSequences,
+    events: EventEmbeddingConfig,
+    config: TuningConfig,
+) -> tuple[Backbone, FraudHead, pl.DataFrame]:
+    """Every weight tuned for fraud, with the head that goes with it, and its scores."""
+    return tune_backbone("full", fraud_task, fraud_head, backbone, token_sequences, events, config)
+
+
+def tune_low_rank_updates(
+    fraud_task: FraudTask,
+    fraud_head: FraudHead,
+    backbone: Backbone,
+    token_sequences: TokenSequences,
+    events: EventEmbeddingConfig,
+    config: TuningConfig,
+) -> tuple[Backbone, FraudHead, pl.DataFrame]:
+    """Low-rank updates tuned for fraud and merged, with the head that goes with them, and its scores."""
+    return tune_backbone("lora", fraud_task, fraud_head, backbone, token_sequences, events, config)
