@@ -12,7 +12,7 @@ from kedro.runner import SequentialRunner
 from panther_pipeline.cache.embed import EventEmbeddingConfig
 from panther_pipeline.features.config import FeatureConfig
 from panther_pipeline.ledger.splits import SplitConfig, assign_split
-from panther_pipeline.metrics.fraud import FRAUD_MODELS
+from panther_pipeline.metrics.fraud import FRAUD_MODELS, OPTIONAL_MODELS
 from panther_pipeline.model.backbone import Backbone
 from panther_pipeline.model.config import ModelConfig
 from panther_pipeline.pipelines.finetune import create_pipeline
@@ -27,7 +27,6 @@ OUTPUTS = {"event_features", "fraud_head", "fraud_scores"}
 BLOCKS = {
     "features": FeatureConfig, "task": FraudTaskConfig, "head": HeadConfig, "trees": TreeConfig, "tuning": TuningConfig
 }  # fmt: skip
-TUNED = {"head_tuned", "head_lora"}
 SPLITS = SplitConfig(
     protocol="time", train_end="2024-01-16", valid_end="2024-01-24", test_end=None,
     embargo_days=0.0, test_share=None, valid_share=None, held_out_user_share=0.0
@@ -128,7 +127,7 @@ def test_finetune_makes_all_its_outputs(load_config, valid_events):
     assert create_pipeline().all_outputs() >= OUTPUTS
     catalog = run_pipeline(load_config, valid_events)
     scores = catalog.load("fraud_scores")
-    assert set(scores["model"]) == set(FRAUD_MODELS)
+    assert set(scores["model"]) == {*FRAUD_MODELS, *OPTIONAL_MODELS}
     assert scores["score"].is_between(0, 1).all()
     assert catalog.load("fraud_head").is_trained
     for method in ("tuned", "lora"):
@@ -139,7 +138,7 @@ def test_finetune_makes_all_its_outputs(load_config, valid_events):
 def test_backbone_is_not_tuned_unless_asked_for(load_config, valid_events):
     assert read_blocks(load_config)["tuning"].methods is None
     catalog = run_pipeline(load_config, valid_events, methods=None)
-    assert set(catalog.load("fraud_scores")["model"]) == set(FRAUD_MODELS) - TUNED
+    assert set(catalog.load("fraud_scores")["model"]) == set(FRAUD_MODELS)
     assert catalog.load("tuned_backbone").digest == make_backbone().digest
     assert not catalog.load("lora_head").is_trained
 

@@ -82,11 +82,13 @@ def test_pretrained_backbone_and_head_stay_as_they_were(case, config):
 
 
 def test_frozen_pair_is_kept_when_no_epoch_is_better(case, config, fit_head):
-    # Features that give the label away: the frozen head is perfect, and nothing is better than perfect.
-    task = replace(case.task, features_RF=case.task.label_R[:, None].astype(np.float32))
+    # Features that give the label away: the frozen head is perfect, and nothing is better than perfect. As if half of
+    # the non-frauds had been sampled away, so that a correction forgotten on the way would be seen.
+    task = replace(case.task, features_RF=case.task.label_R[:, None].astype(np.float32), kept_share=0.5)
     head = fit_head(task)
-    backbone, _, scores = tune_backbone("full", task, head, *case.parts[2:], short(config, head="trained"))
+    backbone, kept_head, scores = tune_backbone("full", task, head, *case.parts[2:], short(config, head="trained"))
     assert backbone.digest == case.backbone.digest
+    torch.testing.assert_close(kept_head.copy_network().log_odds, head.copy_network().log_odds)
     kept = task.part_R != FIT
     frozen = head.score(task.features_RF[kept], task.embeddings_RD[kept], task.surprises_RS[kept])
     np.testing.assert_allclose(scores["score"], frozen, atol=1e-5)
