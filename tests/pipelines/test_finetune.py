@@ -11,33 +11,24 @@ from kedro.runner import SequentialRunner
 
 from panther_pipeline.cache.embed import EventEmbeddingConfig
 from panther_pipeline.features.config import FeatureConfig
-from panther_pipeline.ledger.splits import SplitConfig
-from panther_pipeline.metrics.fraud import FRAUD_MODELS
-from panther_pipeline.metrics.merchant_risk import MERCHANT_MODELS
-from panther_pipeline.metrics.user_label import CONSTANT, USER_LABEL_MODELS
+from panther_pipeline.ledger.splits import SplitConfig, assign_split
+from panther_pipeline.metrics.fraud import FRAUD_MODELS, OPTIONAL_MODELS
 from panther_pipeline.model.backbone import Backbone
 from panther_pipeline.model.config import ModelConfig
 from panther_pipeline.pipelines.finetune import create_pipeline
 from panther_pipeline.pipelines.finetune.fraud import create_fraud_pipeline
-from panther_pipeline.pipelines.finetune.merchant_risk import create_merchant_risk_pipeline
-from panther_pipeline.pipelines.finetune.user_label import create_user_label_pipeline
+from panther_pipeline.pipelines.finetune.tuning import create_tuning_pipeline
 from panther_pipeline.scoring.fit import HeadConfig
 from panther_pipeline.scoring.task import FraudTaskConfig
 from panther_pipeline.scoring.trees import TreeConfig
-from panther_pipeline.tasks.merchant_risk.config import MerchantRiskConfig
-from panther_pipeline.tasks.user_label.aggregates import HistoryConfig
-from panther_pipeline.tasks.user_label.fit import ModelsConfig
-from panther_pipeline.tasks.user_label.protocol import ProtocolConfig
+from panther_pipeline.scoring.tuning.config import TuningConfig
 from panther_pipeline.tokenizer.sequences import TokenSequences
 from panther_pipeline.units import epoch_us
 
-OUTPUTS = {
-    "event_features", "fraud_head", "fraud_scores", "user_label_features", "user_label_embeddings", "user_label_scores",
-    "merchant_risk_rows", "merchant_risk_scores",
+OUTPUTS = {"event_features", "fraud_head", "fraud_scores"}
+BLOCKS = {
+    "features": FeatureConfig, "task": FraudTaskConfig, "head": HeadConfig, "trees": TreeConfig, "tuning": TuningConfig
 }  # fmt: skip
-USER_LABEL_BLOCKS = {"history": HistoryConfig, "protocol": ProtocolConfig, "models": ModelsConfig}
-MERCHANT_BLOCKS = {"rows": MerchantRiskConfig, "trees": TreeConfig}
-BLOCKS = {"features": FeatureConfig, "task": FraudTaskConfig, "head": HeadConfig, "trees": TreeConfig}
 SPLITS = SplitConfig(
     protocol="time", train_end="2024-01-16", valid_end="2024-01-24", test_end=None,
     embargo_days=0.0, test_share=None, valid_share=None, held_out_user_share=0.0
@@ -47,18 +38,6 @@ SPLITS = SplitConfig(
 def read_blocks(load_config, env: str = "base") -> dict:
     parameters = load_config(env)["parameters"]
     return {name: block(**parameters["finetuning"][name]) for name, block in BLOCKS.items()}
-
-
-def read_user_label_blocks(load_config, env: str = "base") -> dict:
-    parameters = load_config(env)["parameters"]["finetuning"]["user_label"]
-    assert set(parameters) == set(USER_LABEL_BLOCKS)
-    return {name: block(**parameters[name]) for name, block in USER_LABEL_BLOCKS.items()}
-
-
-def read_merchant_blocks(load_config, env: str = "base") -> dict:
-    parameters = load_config(env)["parameters"]["finetuning"]["merchant_risk"]
-    assert set(parameters) == set(MERCHANT_BLOCKS)
-    return {name: block(**parameters[name]) for name, block in MERCHANT_BLOCKS.items()}
 
 
 @pytest.fixture
@@ -85,50 +64,42 @@ def valid_events() -> pl.DataFrame:
     )
 
 
-def user_label_inputs(load_config, valid_events: pl.DataFrame) -> dict:
-    """Two labels of every user, an untrained backbone, and fewer folds than ship."""
-    lengths_U = valid_events["user_id"].rle().struct.field("len").to_numpy().astype(np.int64)
-    users, count = valid_events["user_id"].unique().sort(), valid_events.height
-    sequences = TokenSequences(
-        user_ids=users.to_list(), offsets_U1=np.append(0, np.cumsum(lengths_U)), token_ids_N=np.ones(count, np.int32),
-        attribute_ids_NF=np.ones((count, 1), np.int32), time_us_N=epoch_us(valid_events["event_time"]),
-        split_N=np.zeros(count, np.int8), profile_ids_UP=np.zeros((len(users), 0), np.int32), vocab_size=3,
-        attribute_names=["a"], attribute_sizes=[3], profile_names=[], profile_sizes=[], tokenizer_digest="t",
+class KeptDataset(MemoryDataset):
+    """Stays after the last node that reads it, as a file does."""
+
+    def _release(self) -> None:
+        pass
+
+
+def make_sequences(valid_events: pl.DataFrame) -> TokenSequences:
+    """Random tokens at the times of the ledger."""
+    time_us_N = epoch_us(valid_events["event_time"])
+    counts = valid_events.group_by("user_id", maintain_order=True).len()
+    return TokenSequences(
+        user_ids=counts["user_id"].to_list(),
+        offsets_U1=np.concatenate([[0], np.cumsum(counts["len"])]).astype(np.int64),
+        token_ids_N=np.random.default_rng(1).integers(2, 8, len(time_us_N)).astype(np.int32),
+        attribute_ids_NF=np.zeros((len(time_us_N), 0), dtype=np.int32),
+        time_us_N=time_us_N,
+        split_N=assign_split(time_us_N, valid_events["user_id"], SPLITS),
+        profile_ids_UP=np.zeros((counts.height, 0), dtype=np.int32),
+        vocab_size=8, attribute_names=[], attribute_sizes=[], profile_names=[], profile_sizes=[], tokenizer_digest="t",
     )  # fmt: skip
-    sizes = {"vocab_size": 3, "attribute_sizes": [3], "profile_sizes": []}
-    model = ModelConfig(dim=8, num_layers=1, num_heads=1, max_events=8, num_prototypes=2)
-    labels = pl.concat(
-        pl.DataFrame({"user_id": users}).with_columns(
-            pl.lit(datetime(2024, 1, day, tzinfo=UTC)).cast(pl.Datetime("us", "UTC")).alias("as_of"),
-            pl.Series("label", np.arange(len(users)) % 4 == 0, dtype=pl.Int8),
-        )
-        for day in (15, 30)
-    )
-    blocks = read_user_label_blocks(load_config)
-    fewer = {"num_folds": 2, "num_repeats": 1}
-    blocks["protocol"] = blocks["protocol"].model_copy(update=fewer)
-    trees = blocks["models"].trees.model_copy(update={"num_rounds": [3]})
-    blocks["models"] = blocks["models"].model_copy(update={"num_inner_folds": 2, "trees": trees})
-    return {
-        "user_labels": labels,
-        "profiles": pl.DataFrame({"user_id": users, "region": ["north", "south"] * (len(users) // 2)}),
-        "token_sequences": sequences,
-        "backbone": Backbone(model, **sizes, tokenizer_digest="t", tokenizer_kind="structured").eval(),
-        "params:embedding.events": EventEmbeddingConfig(since=None, refresh="each_event", batch_size=16),
-        **{f"params:finetuning.user_label.{name}": block for name, block in blocks.items()},
-    }
 
 
-def run_pipeline(load_config, valid_events: pl.DataFrame, **changes) -> DataCatalog:
+def make_backbone() -> Backbone:
+    config = ModelConfig(dim=4, num_layers=1, num_heads=1, feed_forward_dim=8, max_events=16, num_prototypes=2)
+    return Backbone(config, vocab_size=8, attribute_sizes=[], profile_sizes=[], tokenizer_digest="t").eval()
+
+
+def run_pipeline(load_config, valid_events: pl.DataFrame, methods: str | None = "full+lora") -> DataCatalog:
     torch.set_num_threads(1)
     blocks = read_blocks(load_config)
+    lora = blocks["tuning"].lora.model_copy(update={"rank": 2})
+    blocks["tuning"] = blocks["tuning"].model_copy(update={"methods": methods, "max_epochs": 1, "lora": lora})
     blocks["head"] = blocks["head"].model_copy(update={"seeds": [0], "max_epochs": 2})
     blocks["trees"] = blocks["trees"].model_copy(update={"seeds": [0], "num_rounds": 10})
-    merchant = read_merchant_blocks(load_config)
-    merchant["rows"] = merchant["rows"].model_copy(update={"windows_days": [2, 5], "horizon_days": 2, "every_days": 1})
-    merchant["trees"] = blocks["trees"]
     count = valid_events.height
-    rng = np.random.default_rng(1)
     embeddings = pl.DataFrame(
         {
             "row": np.arange(count),
@@ -139,18 +110,17 @@ def run_pipeline(load_config, valid_events: pl.DataFrame, **changes) -> DataCata
     inputs = {
         "valid_events": valid_events,
         "event_embeddings": embeddings,
+        "backbone": make_backbone(),
+        "token_sequences": make_sequences(valid_events),
+        "params:embedding.events": EventEmbeddingConfig(since=None, refresh="each_event", batch_size=64),
         "params:ledger.splits": SPLITS,
         **{f"params:finetuning.{name}": block for name, block in blocks.items()},
-        **user_label_inputs(load_config, valid_events),
-        "event_surprises": pl.DataFrame({"surprise": rng.random(count), "cosine": rng.random(count)}),
-        **{f"params:finetuning.merchant_risk.{name}": block for name, block in merchant.items()},
-        **changes,
     }
-    pipeline = create_fraud_pipeline() + create_user_label_pipeline() + create_merchant_risk_pipeline()
+    pipeline = create_fraud_pipeline() + create_tuning_pipeline()
     assert pipeline.inputs() == set(inputs)
     catalog = DataCatalog({name: MemoryDataset(value, copy_mode="assign") for name, value in inputs.items()})
     for name in pipeline.all_outputs():
-        catalog[name] = MemoryDataset(copy_mode="assign")
+        catalog[name] = KeptDataset(copy_mode="assign")
     SequentialRunner().run(pipeline, catalog)
     return catalog
 
@@ -159,34 +129,32 @@ def test_finetune_makes_all_its_outputs(load_config, valid_events):
     assert create_pipeline().all_outputs() >= OUTPUTS
     catalog = run_pipeline(load_config, valid_events)
     scores = catalog.load("fraud_scores")
-    assert set(scores["model"]) == set(FRAUD_MODELS)
+    assert set(scores["model"]) == {*FRAUD_MODELS, *OPTIONAL_MODELS}
     assert scores["score"].is_between(0, 1).all()
     assert catalog.load("fraud_head").is_trained
-    labels = catalog.load("user_label_scores")
-    assert set(labels["model"]) == set(USER_LABEL_MODELS) - {CONSTANT}
-    assert labels.group_by("model").len()["len"].unique().to_list() == [100]
-    assert labels["score"].is_between(0, 1).all()
-    assert set(catalog.load("merchant_risk_scores")["model"]) == set(MERCHANT_MODELS)
+    for method in ("tuned", "lora"):
+        assert catalog.load(f"{method}_head").is_trained
+        assert isinstance(catalog.load(f"{method}_backbone"), Backbone)
 
 
-def test_finetune_ends_well_on_a_ledger_without_labels(load_config, valid_events, caplog):
+def test_backbone_is_not_tuned_unless_asked_for(load_config, valid_events):
+    assert read_blocks(load_config)["tuning"].methods is None
+    catalog = run_pipeline(load_config, valid_events, methods=None)
+    assert set(catalog.load("fraud_scores")["model"]) == set(FRAUD_MODELS)
+    assert catalog.load("tuned_backbone").digest == make_backbone().digest
+    assert not catalog.load("lora_head").is_trained
+
+
+def test_finetune_ends_well_on_a_ledger_without_labels(load_config, valid_events):
     bare = valid_events.with_columns(label=pl.lit(None, pl.Int8), label_time=pl.lit(None, pl.Datetime("us", "UTC")))
-    nobody = pl.DataFrame(schema={"user_id": pl.String, "as_of": pl.Datetime("us", "UTC"), "label": pl.Int8})
-    catalog = run_pipeline(load_config, bare, user_labels=nobody)
+    catalog = run_pipeline(load_config, bare)
     assert catalog.load("fraud_scores").is_empty()
     assert not catalog.load("fraud_head").is_trained
-    assert catalog.load("user_label_scores").is_empty()
-    assert [r.message for r in caplog.records if "labels of users" in r.message] == [
-        "This ledger has no labels of users (ledger.schema.user_labels): nothing is fitted on them."
-    ]
-    assert catalog.load("merchant_risk_scores").is_empty()
 
 
 def test_shipped_finetuning_parameters_are_valid(environments, load_config):
     for env in environments:
         assert read_blocks(load_config, env)
-        assert read_user_label_blocks(load_config, env)
-        assert read_merchant_blocks(load_config, env)
 
 
 def test_handbook_blocks_the_cards_that_its_protocol_blocks(load_config):

@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 from tqdm import tqdm
 
-from panther_pipeline.cache.states import iter_state_chunks, token_vectors
+from panther_pipeline.cache.states import as_of_states, iter_state_chunks, token_vectors
 from panther_pipeline.cache.tuples import event_vectors, expected_vectors
 from panther_pipeline.config import Config
 from panther_pipeline.ledger.splits import UNUSED, Instant, parse_instant, to_us
@@ -210,15 +210,8 @@ def embed_rows(
         One row per chosen event, in the order given, with the columns of `embed_events`.
     """
     as_of_N = as_of_rows(sequences, config.refresh)
-    embedding_MD = np.zeros((len(rows_M), backbone.config.dim), dtype=np.float32)
-    wanted = np.unique(as_of_N[rows_M][as_of_N[rows_M] >= 0])
-    states = np.zeros((len(wanted), backbone.config.dim), dtype=np.float32)
-    with tqdm(total=len(wanted), desc="embed", unit="event", unit_scale=True) as bar:
-        for rows_m, h_mD in iter_state_chunks(backbone, sequences, wanted, config.batch_size):
-            states[np.searchsorted(wanted, rows_m)] = h_mD.cpu().numpy()
-            bar.update(len(rows_m))
+    embedding_MD = as_of_states(backbone, sequences, as_of_N[rows_M], config.batch_size, "embed")
     has_history_M = as_of_N[rows_M] >= 0
-    embedding_MD[has_history_M] = states[np.searchsorted(wanted, as_of_N[rows_M][has_history_M])]
     first_N = sequences.first_row_N()
     surprise_N = surprises["surprise"].to_numpy()
     z_N = standardise_by_past(surprise_N, sequences.offsets_U1, as_of_N)

@@ -47,12 +47,15 @@ FRAUD_MODELS = [  # in the order of tables
     "trees_both",
     "panther_head",
 ]
+OPTIONAL_MODELS = ["head_tuned", "head_lora"]  # after those, where finetuning.tuning is on
 
 # What the embeddings add and what the head adds to trees. Fixed beforehand: the best of several is no fair baseline.
 COMPARISONS = [
     ("trees_both", "trees_features"),
     ("panther_head", "trees_features"),
     ("panther_head", "trees_both"),
+    ("head_tuned", "panther_head"),
+    ("head_lora", "panther_head"),
 ]
 COMPARED_METRICS = ["average_precision", "roc_auc"]
 
@@ -60,7 +63,8 @@ COMPARED_METRICS = ["average_precision", "roc_auc"]
 def order_models(present: Iterable[str]) -> list[str]:
     """The models that are there, known ones first, in the order of tables."""
     names = set(present)
-    return [name for name in FRAUD_MODELS if name in names] + sorted(names - set(FRAUD_MODELS))
+    known = FRAUD_MODELS + OPTIONAL_MODELS
+    return [name for name in known if name in names] + sorted(names - set(known))
 
 
 def measure_fraud_scores(

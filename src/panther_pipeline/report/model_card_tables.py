@@ -3,7 +3,7 @@
 from html import escape
 from typing import Any
 
-from panther_pipeline.metrics.fraud import FRAUD_MODELS
+from panther_pipeline.metrics.fraud import FRAUD_MODELS, OPTIONAL_MODELS
 from panther_pipeline.metrics.records import find_value
 
 Record = dict[str, Any]
@@ -22,7 +22,7 @@ FRAUD_METRICS = [
 ]
 LOWER_IS_BETTER = ("brier", "expected_calibration_error", "bits_per_transaction")
 _COLUMNS_PER_TABLE = 6  # more do not fit the page with their intervals
-_OURS = ("panther", "panther_head", *TUPLE_MODELS)
+_OURS = ("panther", "panther_head", *OPTIONAL_MODELS, *TUPLE_MODELS)
 
 
 def table(
@@ -101,7 +101,7 @@ def fraud_table(metrics: list[Record], split: str = "test") -> str:
     if not records:
         caption = "Not measured: this ledger has no labels, or its test window lacks one of the two classes."
         return metric_table([], FRAUD_MODELS, FRAUD_METRICS, caption)
-    models = FRAUD_MODELS + _ordered({r["model"] for r in records} - set(FRAUD_MODELS), [])
+    models = FRAUD_MODELS + _ordered({r["model"] for r in records} - set(FRAUD_MODELS), OPTIONAL_MODELS)
     columns = _ordered({r["metric"] for r in records}, FRAUD_METRICS)
     seeds = max(r["seeds"] for r in records)
     caption = (

@@ -5,6 +5,7 @@ Training lives in fit.py: what serves imports none of it.
 Shape letters: R rows, F features, D embedding width, S = 3 surprise values.
 """
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,10 @@ class FraudHead:
     @property
     def is_trained(self) -> bool:
         return self._network is not None
+
+    def copy_network(self) -> HeadNetwork | None:
+        """The network with statistics and calibration, to be trained on; None when untrained."""
+        return copy.deepcopy(self._network)
 
     def score(self, features_RF: np.ndarray, embeddings_RD: np.ndarray, surprises_RS: np.ndarray) -> np.ndarray:
         """Calibrated probability of fraud, the same offline and online.

@@ -178,15 +178,22 @@ class BatchOrder:
         return self._epoch_batches(epoch)[position]
 
     def _plan_epoch(self, epoch: int) -> list[np.ndarray]:
-        """Shuffle; sort by length within pools, so that a batch has little padding; shuffle the batches."""
-        generator = np.random.default_rng((self.seed, epoch))
-        shuffled = generator.permutation(len(self.windows))
         lengths_W = self.windows.stops_W - self.windows.starts_W
-        pool_size = _POOL_BATCHES * self.batch_size
-        pools = [shuffled[start : start + pool_size] for start in range(0, len(shuffled), pool_size)]
-        order = np.concatenate([pool[np.argsort(lengths_W[pool], kind="stable")] for pool in pools])
-        batches = [order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size)]
-        return [batches[ix] for ix in generator.permutation(len(batches))]
+        return shuffled_batches(lengths_W, self.batch_size, np.random.default_rng((self.seed, epoch)))
+
+
+def shuffled_batches(lengths_W: np.ndarray, batch_size: int, generator: np.random.Generator) -> list[np.ndarray]:
+    """Shuffle; sort by length within pools, so that a batch has little padding; shuffle the batches.
+
+    Returns:
+        int64 positions in `lengths_W`, a batch each; every window once.
+    """
+    shuffled = generator.permutation(len(lengths_W))
+    pool_size = _POOL_BATCHES * batch_size
+    pools = [shuffled[start : start + pool_size] for start in range(0, len(shuffled), pool_size)]
+    order = np.concatenate([pool[np.argsort(lengths_W[pool], kind="stable")] for pool in pools])
+    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    return [batches[ix] for ix in generator.permutation(len(batches))]
 
 
 def target_counts(sequences: TokenSequences) -> np.ndarray:

@@ -1,6 +1,8 @@
 """AdamW and the learning rate of each step."""
 
 import math
+from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,13 +12,18 @@ from panther_pipeline.training.config import TrainingConfig
 
 def make_optimizer(model: nn.Module, config: TrainingConfig, device: torch.device) -> torch.optim.AdamW:
     """AdamW; vectors (norms, biases) are not decayed. One fused kernel updates everything."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
-    ]
+    groups = decay_groups([p for p in model.parameters() if p.requires_grad], config.weight_decay)
     betas = (config.betas[0], config.betas[1])
     return torch.optim.AdamW(groups, lr=config.peak_lr, betas=betas, fused=device.type in ("cpu", "cuda") or None)
+
+
+def decay_groups(parameters: Iterable[nn.Parameter], weight_decay: float, **options: float) -> list[dict[str, Any]]:
+    """Parameter groups of an optimizer: matrices are decayed, vectors are not; `options` (such as lr) go to both."""
+    parameters = list(parameters)
+    return [
+        {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": weight_decay, **options},
+        {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0, **options},
+    ]
 
 
 def learning_rate(step: int, config: TrainingConfig) -> float:

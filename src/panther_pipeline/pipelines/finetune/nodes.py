@@ -12,6 +12,8 @@ from panther_pipeline.scoring.fit import HeadConfig
 from panther_pipeline.scoring.head import FraudHead
 from panther_pipeline.scoring.task import FraudTask, FraudTaskConfig
 from panther_pipeline.scoring.trees import TreeConfig
+from panther_pipeline.scoring.tuning.config import TuningConfig
+from panther_pipeline.scoring.tuning.fit import tune_backbone
 from panther_pipeline.tasks.merchant_risk import deviations as merchant_deviations
 from panther_pipeline.tasks.merchant_risk import rows as merchant_rows
 from panther_pipeline.tasks.merchant_risk import score as merchant_score
@@ -130,3 +132,27 @@ def score_merchant_risk(
 ) -> pl.DataFrame:
     """The scores of all models of merchant risk."""
     return merchant_score.score_rows(merchant_risk_rows, config, trees)
+
+
+def tune_whole_backbone(
+    fraud_task: FraudTask,
+    fraud_head: FraudHead,
+    backbone: Backbone,
+    token_sequences: TokenSequences,
+    events: EventEmbeddingConfig,
+    config: TuningConfig,
+) -> tuple[Backbone, FraudHead, pl.DataFrame]:
+    """Every weight tuned for fraud, with the head that goes with it, and its scores."""
+    return tune_backbone("full", fraud_task, fraud_head, backbone, token_sequences, events, config)
+
+
+def tune_low_rank_updates(
+    fraud_task: FraudTask,
+    fraud_head: FraudHead,
+    backbone: Backbone,
+    token_sequences: TokenSequences,
+    events: EventEmbeddingConfig,
+    config: TuningConfig,
+) -> tuple[Backbone, FraudHead, pl.DataFrame]:
+    """Low-rank updates tuned for fraud and merged, with the head that goes with them, and its scores."""
+    return tune_backbone("lora", fraud_task, fraud_head, backbone, token_sequences, events, config)

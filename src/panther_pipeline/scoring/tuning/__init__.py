@@ -1,0 +1,1 @@
+"""Fine-tuning of the backbone itself, together with the fraud head that reads it."""
