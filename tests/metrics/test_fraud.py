@@ -161,3 +161,18 @@ def test_one_user_has_no_interval(scores):
 def test_no_short_history_gives_no_records(scores):
     late = scores.with_columns(pl.col("event_seq") + 100)
     assert {r["split"] for r in measure_fraud_scores(late, CONFIG, FraudMetricsConfig(short_history=20))} == {"test"}
+
+
+def test_share_of_the_teachers_lead_is_a_record_of_the_student(scores):
+    taught = {"head_attention": 1.6, "head_distilled": 1.2}
+    both = pl.concat([scores, *(one_model(model, seed, skill) for model, skill in taught.items() for seed in (0, 1))])
+    records = measure_fraud_scores(both, CONFIG)
+    plain, teacher, student = (
+        find_value(records, model=m, metric="average_precision")["value"]
+        for m in ("panther_head", "head_attention", "head_distilled")
+    )
+    share = find_value(records, model="head_distilled", metric="average_precision_gap_recovered")
+    assert share["value"] == pytest.approx((student - plain) / (teacher - plain))
+    assert share["low"] < share["value"] < share["high"]
+    lead = find_value(records, model="head_attention", metric="average_precision_difference_vs_panther_head")
+    assert lead["value"] == pytest.approx(teacher - plain)

@@ -9,16 +9,25 @@ import torch
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 
+from panther_pipeline.cache.embed import EventEmbeddingConfig
 from panther_pipeline.features.config import FeatureConfig
 from panther_pipeline.ledger.splits import SplitConfig
-from panther_pipeline.metrics.fraud import FRAUD_MODELS
+from panther_pipeline.metrics.fraud import FRAUD_MODELS, HISTORY_MODELS
+from panther_pipeline.model.backbone import Backbone
+from panther_pipeline.model.config import ModelConfig
 from panther_pipeline.pipelines.finetune import create_pipeline
 from panther_pipeline.scoring.fit import HeadConfig
+from panther_pipeline.scoring.history.config import HistoryConfig
 from panther_pipeline.scoring.task import FraudTaskConfig
 from panther_pipeline.scoring.trees import TreeConfig
+from panther_pipeline.tokenizer.sequences import TokenSequences
+from panther_pipeline.units import epoch_us
 
-OUTPUTS = {"event_features", "fraud_head", "fraud_scores"}
-BLOCKS = {"features": FeatureConfig, "task": FraudTaskConfig, "head": HeadConfig, "trees": TreeConfig}
+OUTPUTS = {"event_features", "fraud_head", "distilled_head", "fraud_scores"}
+BLOCKS = {
+    "features": FeatureConfig, "task": FraudTaskConfig, "head": HeadConfig, "trees": TreeConfig,
+    "history": HistoryConfig,
+}  # fmt: skip
 SPLITS = SplitConfig(
     protocol="time", train_end="2024-01-16", valid_end="2024-01-24", test_end=None,
     embargo_days=0.0, test_share=None, valid_share=None, held_out_user_share=0.0
@@ -54,9 +63,29 @@ def valid_events() -> pl.DataFrame:
     )
 
 
-def run_pipeline(load_config, valid_events: pl.DataFrame) -> DataCatalog:
+def make_sequences(valid_events: pl.DataFrame) -> TokenSequences:
+    counts = valid_events.group_by("user_id", maintain_order=True).len()
+    tokens_N = np.random.default_rng(1).integers(1, 5, valid_events.height).astype(np.int32)
+    return TokenSequences(
+        user_ids=counts["user_id"].to_list(),
+        offsets_U1=np.concatenate([[0], counts["len"].cum_sum().to_numpy()]).astype(np.int64),
+        token_ids_N=tokens_N, attribute_ids_NF=tokens_N[:, None], time_us_N=epoch_us(valid_events["event_time"]),
+        split_N=np.zeros(valid_events.height, dtype=np.int8),
+        profile_ids_UP=np.zeros((counts.height, 0), dtype=np.int32), vocab_size=5, attribute_names=["kind"],
+        attribute_sizes=[5], profile_names=[], profile_sizes=[], tokenizer_digest="t",
+    )  # fmt: skip
+
+
+def make_backbone() -> Backbone:
+    config = ModelConfig(dim=8, num_layers=1, num_heads=2, max_events=16, num_prototypes=4)
+    shape = {"vocab_size": 5, "attribute_sizes": [5], "profile_sizes": []}
+    return Backbone(config, **shape, tokenizer_digest="t").eval()
+
+
+def run_pipeline(load_config, valid_events: pl.DataFrame, *history: str) -> DataCatalog:
     torch.set_num_threads(1)
     blocks = read_blocks(load_config)
+    blocks["history"] = blocks["history"].model_copy(update={"models": list(history), "num_events": 10})
     blocks["head"] = blocks["head"].model_copy(update={"seeds": [0], "max_epochs": 2})
     blocks["trees"] = blocks["trees"].model_copy(update={"seeds": [0], "num_rounds": 10})
     count = valid_events.height
@@ -70,6 +99,9 @@ def run_pipeline(load_config, valid_events: pl.DataFrame) -> DataCatalog:
     inputs = {
         "valid_events": valid_events,
         "event_embeddings": embeddings,
+        "token_sequences": make_sequences(valid_events),
+        "backbone": make_backbone(),
+        "params:embedding.events": EventEmbeddingConfig(since=None, refresh="each_event", batch_size=64),
         "params:ledger.splits": SPLITS,
         **{f"params:finetuning.{name}": block for name, block in blocks.items()},
     }
@@ -84,16 +116,25 @@ def run_pipeline(load_config, valid_events: pl.DataFrame) -> DataCatalog:
 
 def test_finetune_makes_all_its_outputs(load_config, valid_events):
     assert create_pipeline().all_outputs() >= OUTPUTS
-    catalog = run_pipeline(load_config, valid_events)
+    catalog = run_pipeline(load_config, valid_events, "textcnn", "attention", "distilled")
     scores = catalog.load("fraud_scores")
     assert set(scores["model"]) == set(FRAUD_MODELS)
     assert scores["score"].is_between(0, 1).all()
     assert catalog.load("fraud_head").is_trained
+    assert catalog.load("distilled_head").is_trained
+
+
+def test_heads_that_read_the_history_are_off_where_nobody_names_them(environments, load_config, valid_events):
+    on = {env for env in environments if read_blocks(load_config, env)["history"].models}
+    assert on == {"test"}
+    catalog = run_pipeline(load_config, valid_events)
+    assert set(catalog.load("fraud_scores")["model"]) == set(FRAUD_MODELS) - set(HISTORY_MODELS)
+    assert not catalog.load("distilled_head").is_trained
 
 
 def test_finetune_ends_well_on_a_ledger_without_labels(load_config, valid_events):
     bare = valid_events.with_columns(label=pl.lit(None, pl.Int8), label_time=pl.lit(None, pl.Datetime("us", "UTC")))
-    catalog = run_pipeline(load_config, bare)
+    catalog = run_pipeline(load_config, bare, "textcnn", "attention", "distilled")
     assert catalog.load("fraud_scores").is_empty()
     assert not catalog.load("fraud_head").is_trained
 

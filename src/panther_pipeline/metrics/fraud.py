@@ -16,6 +16,7 @@ from panther_pipeline.metrics import curves
 from panther_pipeline.metrics.bootstrap import draw_user_weights, percentile_interval
 from panther_pipeline.metrics.config import BootstrapConfig, FraudMetricsConfig
 from panther_pipeline.metrics.curves import Metric, RankedRows
+from panther_pipeline.metrics.distillation import GAP_RECOVERED, STUDENT, measure_gap_recovered
 from panther_pipeline.metrics.records import make_record
 
 TASK, SPLIT, SHORT = "fraud", "test", "test_short_history"
@@ -34,6 +35,7 @@ METRICS: dict[str, Metric] = {
     "brier": curves.brier,
     "expected_calibration_error": curves.expected_calibration_error,
 }
+HISTORY_MODELS = ["head_textcnn", "head_attention", "head_distilled"]  # only there when finetuning.history names them
 FRAUD_MODELS = [  # in the order of tables
     "deviation_surprise",
     "deviation_cosine",
@@ -41,6 +43,7 @@ FRAUD_MODELS = [  # in the order of tables
     "trees_embeddings",
     "trees_both",
     "panther_head",
+    *HISTORY_MODELS,
 ]
 
 # What the embeddings add and what the head adds to trees. Fixed beforehand: the best of several is no fair baseline.
@@ -48,6 +51,7 @@ COMPARISONS = [
     ("trees_both", "trees_features"),
     ("panther_head", "trees_features"),
     ("panther_head", "trees_both"),
+    *((model, "panther_head") for model in HISTORY_MODELS),  # what reading the history adds, and what is left of it
 ]
 COMPARED_METRICS = ["average_precision", "roc_auc"]
 
@@ -70,7 +74,8 @@ def measure_fraud_scores(
 
     Returns:
         Flat records. A value is the mean over the model's seeds, its interval is of that mean. Paired
-        differences are named `<metric>_difference_vs_<baseline>`; both models see the same resamples. What is
+        differences are named `<metric>_difference_vs_<baseline>`; both models see the same resamples; see
+        `metrics.distillation` for the share of a teacher's lead that its student recovers. What is
         undefined (no fraud, or nothing but fraud) is left out. Card precision has no interval: blocking found
         cards ties a day to the days before, and a resample repeats cards.
 
@@ -100,6 +105,8 @@ def _measure_part(split: str, test: pl.DataFrame, config: BootstrapConfig) -> li
                 f"{first.height} rows): run the finetune pipeline again, so that all rows are comparable."
             )
     values, resampled = _measure(tables, first["user_id"], config)
+    if gap := measure_gap_recovered(values, resampled, split):
+        values[STUDENT, GAP_RECOVERED], resampled[STUDENT, GAP_RECOVERED] = gap
     records = []
     for (model, metric), value in values.items():
         seeds = sum(name == model for name, _ in tables)

@@ -15,7 +15,14 @@ from panther_pipeline.config import Config
 from panther_pipeline.metrics.records import find_value
 from panther_pipeline.report.model_card_prototypes import prototype_section
 from panther_pipeline.report.model_card_style import SCRIPT, STYLE
-from panther_pipeline.report.model_card_tables import difference_table, fraud_table, ranking_table, table, tuple_table
+from panther_pipeline.report.model_card_tables import (
+    difference_table,
+    fraud_table,
+    ranking_table,
+    recovered_gap,
+    table,
+    tuple_table,
+)
 from panther_pipeline.report.model_card_texts import INTENDED_USE, LIMITS, PROTOCOL, TITLES
 
 _SHOWN_DRIFTS = 10
@@ -115,7 +122,7 @@ def _fraud(content: CardContent) -> str:
             "more are among them; the intervals say how little is known."
         )
         tables += f"<h3>Users with a short history</h3><p>{note}</p>{cold}"
-    tables += difference_table(content.metrics, "fraud")
+    tables += difference_table(content.metrics, "fraud") + recovered_gap(content.metrics)
     budget = (
         "<h3>Alert budget</h3><p>How many alerts a day you can look at decides what you catch. Saved: the loss that is "
         "avoided less the cost of the reviews, over the test window, against looking at nothing; set "

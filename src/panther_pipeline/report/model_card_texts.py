@@ -55,7 +55,9 @@ PROTOCOL = [
     (
         "Fraud: deviation_surprise and deviation_cosine know no fraud: they rank by how improbable a transaction was "
         "for its user, and how unlike the expected one. trees_features sees point-in-time features, trees_embeddings "
-        "the cached embedding, trees_both both, panther_head the fused head; all on the same events, at natural "
+        "the cached embedding, trees_both both, panther_head the fused head; where they are, head_textcnn and "
+        "head_attention also read the user's recent transactions, up to what the cache had seen, and head_distilled "
+        "reads what panther_head reads and was taught by head_attention; all on the same events, at natural "
         "prevalence, with labels only once they were known. Settings of trees and head, the epoch of the head and the "
         "calibration are chosen on the calibration rows; of the fit rows a sample of the non-frauds may be used."
     ),

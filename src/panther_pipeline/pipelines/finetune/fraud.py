@@ -54,7 +54,7 @@ def create_fraud_pipeline() -> Pipeline:
             ),
             Node(
                 collect_scores,
-                inputs=["deviation_scores", "tree_scores", "head_scores"],
+                inputs=["deviation_scores", "tree_scores", "head_scores", "history_scores", "distilled_scores"],
                 outputs="fraud_scores",
                 name="collect_scores",
             ),
