@@ -50,20 +50,23 @@ def fit_history_heads(task: FraudTask, histories: Histories, head: HeadConfig, c
         logger.warning("Fit or calibration rows lack frauds or non-frauds: no head reads the history.")
     if not task.can_be_fitted or not kinds:
         return empty_scores()
+    return collect_scores(*(_fit_kind(kind, task, histories, head, config) for kind in kinds))
+
+
+def _fit_kind(
+    kind: str, task: FraudTask, histories: Histories, head: HeadConfig, config: HistoryConfig
+) -> pl.DataFrame:
+    """Scores of all seeds of one head, with the setting that suits it best."""
+    name = MODEL_NAMES[kind]
     rows = HeadRows.of(task, histories.gather)
-    tables = []
-    for kind in kinds:
-        name = MODEL_NAMES[kind]
 
-        def score(setting: HeadConfig, seed: int, kind: str = kind, name: str = name) -> np.ndarray:
-            network = train_network(network_builder(kind, rows, histories, setting, config), rows, setting, seed, name)
-            return _score_unfitted(network, rows, task)
+    def score(setting: HeadConfig, seed: int) -> np.ndarray:
+        build = network_builder(kind, rows, histories, setting, config)
+        return _score_unfitted(train_network(build, rows, setting, seed, name), rows, task)
 
-        setting = choose_setting(name, head, task, lambda c, score=score: score(c, c.seeds[0]))
-        tables += [
-            tabulate_scores(task, score(setting, seed), name, seed) for seed in tqdm(head.seeds, desc=name, unit="seed")
-        ]
-    return collect_scores(*tables)
+    setting = choose_setting(name, head, task, lambda c: score(c, c.seeds[0]))
+    seeds = tqdm(head.seeds, desc=name, unit="seed")
+    return collect_scores(*(tabulate_scores(task, score(setting, seed), name, seed) for seed in seeds))
 
 
 def network_builder(

@@ -1,7 +1,7 @@
 """The recent events of every row of a task, as vectors that are held once and gathered batch by batch.
 
-Rows of a user share most of their history: of R rows with L events each only the M distinct events are held, 128 to
-256 bytes each, and where each row's history lies among them. R × L × C numbers exist for one batch at a time.
+Rows of a user share most of their history: of R rows with L events each only the M distinct events are held, two bytes
+a number, and where each row's history lies among them. B × L × X numbers exist for one batch at a time.
 
 Shape letters: R rows of the task, B rows of a batch, N events of the ledger, M events that some row reads, L recent
 events, C width of an event's vector, D width of the backbone, X = C + 2.
