@@ -15,3 +15,10 @@ def test_all_problems_are_named_at_once(history_config):
 def test_unknown_model_is_refused_with_those_there_are(history_config):
     with pytest.raises(ValidationError, match="'textcnn', 'attention' or 'distilled'"):
         HistoryConfig(**(history_config.model_dump() | {"models": ["lstm"]}))
+
+
+def test_models_of_the_command_line_are_joined_by_plus(history_config):
+    values = history_config.model_dump()
+    assert HistoryConfig(**(values | {"models": "textcnn+distilled"})).models == ["textcnn", "distilled"]
+    with pytest.raises(ValidationError, match="'textcnn', 'attention' or 'distilled'"):
+        HistoryConfig(**(values | {"models": "textcnn+lstm"}))

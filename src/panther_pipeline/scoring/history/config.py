@@ -1,8 +1,8 @@
 """The `finetuning.history` block."""
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from panther_pipeline.config import Config
 
@@ -33,12 +33,17 @@ class DistillationConfig(Config):
 class HistoryConfig(Config):
     """Which heads read the history, and how; network and loop are those of `finetuning.head`."""
 
-    models: list[Literal["textcnn", "attention", "distilled"]]
+    models: list[Literal["textcnn", "attention", "distilled"]]  # or a text, joined by "+": --params knows no lists
     num_events: int = Field(gt=0)  # L, the newest events of the user that are read
     vectors: Literal["states", "tokens", "both"]  # what stands for an event
     textcnn: TextCNNConfig
     attention: AttentionConfig
     distillation: DistillationConfig
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _split_text(cls, models: Any) -> Any:
+        return models.split("+") if isinstance(models, str) else models
 
     @model_validator(mode="after")
     def _check(self) -> Self:
