@@ -166,3 +166,18 @@ def test_one_user_has_no_interval(scores):
 def test_no_cold_start_gives_no_records(scores):
     late = scores.with_columns(pl.col("event_seq") + 100, cold=False)
     assert {r["split"] for r in measure_fraud_scores(late, CONFIG, FraudMetricsConfig(short_history=20))} == {"test"}
+
+
+def test_share_of_the_teachers_lead_is_a_record_of_the_student():
+    skills = {"panther_head": 0.2, "head_attention": 0.7, "head_distilled": 0.4}
+    heads = pl.concat([one_model(model, 0, skill) for model, skill in skills.items()])
+    records = measure_fraud_scores(heads, CONFIG)
+    plain, teacher, student = (
+        find_value(records, model=m, metric="average_precision")["value"]
+        for m in ("panther_head", "head_attention", "head_distilled")
+    )
+    share = find_value(records, model="head_distilled", metric="average_precision_gap_recovered")
+    assert share["value"] == pytest.approx((student - plain) / (teacher - plain))
+    assert share["low"] < share["value"] < share["high"]
+    lead = find_value(records, model="head_attention", metric="average_precision_difference_vs_panther_head")
+    assert lead["value"] == pytest.approx(teacher - plain)

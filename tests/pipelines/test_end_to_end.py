@@ -33,6 +33,7 @@ def test_metrics_hold_every_row_of_the_comparison(metrics):
     fraud = set(metrics.filter(task="fraud")["model"])
     forecast = set(metrics.filter(task="next_transaction")["model"])
     assert {"trees_features", "trees_embeddings", "trees_both", "panther_head"} <= fraud
+    assert {"head_textcnn", "head_attention", "head_distilled"} <= fraud
     assert {"popularity", "repeat_last", "personal_frequency", "markov", "panther", "oracle"} <= forecast
 
 

@@ -17,17 +17,20 @@ from panther_pipeline.model.backbone import Backbone
 from panther_pipeline.model.config import ModelConfig
 from panther_pipeline.pipelines.finetune import create_pipeline
 from panther_pipeline.pipelines.finetune.fraud import create_fraud_pipeline
+from panther_pipeline.pipelines.finetune.history import create_history_pipeline
 from panther_pipeline.pipelines.finetune.tuning import create_tuning_pipeline
 from panther_pipeline.scoring.fit import HeadConfig
+from panther_pipeline.scoring.history.config import HistoryConfig
 from panther_pipeline.scoring.task import FraudTaskConfig
 from panther_pipeline.scoring.trees import TreeConfig
 from panther_pipeline.scoring.tuning.config import TuningConfig
 from panther_pipeline.tokenizer.sequences import TokenSequences
 from panther_pipeline.units import epoch_us
 
-OUTPUTS = {"event_features", "fraud_head", "fraud_scores"}
+OUTPUTS = {"event_features", "fraud_head", "distilled_head", "fraud_scores"}
 BLOCKS = {
-    "features": FeatureConfig, "task": FraudTaskConfig, "head": HeadConfig, "trees": TreeConfig, "tuning": TuningConfig
+    "features": FeatureConfig, "task": FraudTaskConfig, "head": HeadConfig, "trees": TreeConfig, 
+    "tuning": TuningConfig, "history": HistoryConfig,
 }  # fmt: skip
 SPLITS = SplitConfig(
     protocol="time", train_end="2024-01-16", valid_end="2024-01-24", test_end=None,
@@ -92,9 +95,12 @@ def make_backbone() -> Backbone:
     return Backbone(config, vocab_size=8, attribute_sizes=[], profile_sizes=[], tokenizer_digest="t").eval()
 
 
-def run_pipeline(load_config, valid_events: pl.DataFrame, methods: str | None = "full+lora") -> DataCatalog:
+def run_pipeline(
+    load_config, valid_events: pl.DataFrame, methods: str | None = None, history: list[str] | None = None
+) -> DataCatalog:
     torch.set_num_threads(1)
     blocks = read_blocks(load_config)
+    blocks["history"] = blocks["history"].model_copy(update={"models": history or [], "num_events": 10})
     lora = blocks["tuning"].lora.model_copy(update={"rank": 2})
     blocks["tuning"] = blocks["tuning"].model_copy(update={"methods": methods, "max_epochs": 1, "lora": lora})
     blocks["head"] = blocks["head"].model_copy(update={"seeds": [0], "max_epochs": 2})
@@ -116,7 +122,7 @@ def run_pipeline(load_config, valid_events: pl.DataFrame, methods: str | None = 
         "params:ledger.splits": SPLITS,
         **{f"params:finetuning.{name}": block for name, block in blocks.items()},
     }
-    pipeline = create_fraud_pipeline() + create_tuning_pipeline()
+    pipeline = create_fraud_pipeline() + create_history_pipeline() + create_tuning_pipeline()
     assert pipeline.inputs() == set(inputs)
     catalog = DataCatalog({name: MemoryDataset(value, copy_mode="assign") for name, value in inputs.items()})
     for name in pipeline.all_outputs():
@@ -127,7 +133,7 @@ def run_pipeline(load_config, valid_events: pl.DataFrame, methods: str | None = 
 
 def test_finetune_makes_all_its_outputs(load_config, valid_events):
     assert create_pipeline().all_outputs() >= OUTPUTS
-    catalog = run_pipeline(load_config, valid_events)
+    catalog = run_pipeline(load_config, valid_events, "full+lora", ["textcnn", "attention", "distilled"])
     scores = catalog.load("fraud_scores")
     assert set(scores["model"]) == {*FRAUD_MODELS, *OPTIONAL_MODELS}
     assert scores["score"].is_between(0, 1).all()
@@ -135,19 +141,22 @@ def test_finetune_makes_all_its_outputs(load_config, valid_events):
     for method in ("tuned", "lora"):
         assert catalog.load(f"{method}_head").is_trained
         assert isinstance(catalog.load(f"{method}_backbone"), Backbone)
+    assert catalog.load("distilled_head").is_trained
 
 
-def test_backbone_is_not_tuned_unless_asked_for(load_config, valid_events):
+def test_models_that_cost_minutes_are_off_unless_asked_for(environments, load_config, valid_events):
     assert read_blocks(load_config)["tuning"].methods is None
-    catalog = run_pipeline(load_config, valid_events, methods=None)
+    assert {env for env in environments if read_blocks(load_config, env)["history"].models} == {"test"}
+    catalog = run_pipeline(load_config, valid_events)
     assert set(catalog.load("fraud_scores")["model"]) == set(FRAUD_MODELS)
     assert catalog.load("tuned_backbone").digest == make_backbone().digest
     assert not catalog.load("lora_head").is_trained
+    assert not catalog.load("distilled_head").is_trained
 
 
 def test_finetune_ends_well_on_a_ledger_without_labels(load_config, valid_events):
     bare = valid_events.with_columns(label=pl.lit(None, pl.Int8), label_time=pl.lit(None, pl.Datetime("us", "UTC")))
-    catalog = run_pipeline(load_config, bare)
+    catalog = run_pipeline(load_config, bare, "textcnn", "attention", "distilled")
     assert catalog.load("fraud_scores").is_empty()
     assert not catalog.load("fraud_head").is_trained
 

@@ -9,6 +9,7 @@ import pytest
 
 from panther_pipeline.metrics.records import make_record
 from panther_pipeline.report.model_card import CardConfig, CardContent, render_model_card
+from panther_pipeline.report.model_card_tables import fraud_table, recovered_gap
 from panther_pipeline.report.model_card_texts import TITLES
 
 HOSTILE = '<script>alert("x")</script>'
@@ -182,6 +183,33 @@ def test_card_shows_what_is_flagged_and_where_deviations_help():
 
 def test_card_says_why_merchant_risk_is_not_measured(card):
     assert "Not measured: this ledger has no counterparties or no labels, is not split by time" in text_of(card)
+
+
+def fraud_records(*found: tuple[str, str, float], **bounds: None) -> list[dict]:
+    """Records of the test window."""
+    return [
+        make_record(task="fraud", model=model, metric=metric, split="test", value=value, n=123,
+                    **({"low": value - 0.01, "high": value + 0.01} | bounds))
+        for model, metric, value in found
+    ]  # fmt: skip
+
+
+def test_heads_that_read_the_history_have_rows_where_they_are():
+    plain = ("panther_head", "average_precision", 0.4)
+    assert "head_attention" not in fraud_table([]) + fraud_table(fraud_records(plain))
+    assert "head_attention" in fraud_table(fraud_records(plain, ("head_attention", "average_precision", 0.5)))
+
+
+def test_card_says_what_the_taught_head_recovers():
+    both = ("head_attention", "average_precision", 0.5), ("head_distilled", "average_precision", 0.45)
+    share = ("head_distilled", "average_precision_gap_recovered", 0.37)
+    metrics = make_content().metrics
+    text = text_of(render_model_card(make_content(metrics=metrics + fraud_records(*both, share))))
+    assert "recovers 37% of its teacher's lead in average precision (95 % interval 36% to 38%)" in text
+    assert "average_precision_gap_recovered" not in text
+    assert "without an interval" in recovered_gap(fraud_records(*both, share, low=None, high=None))
+    assert "nothing to recover" in recovered_gap(fraud_records(*both))
+    assert recovered_gap(metrics) == ""
 
 
 def test_card_accounts_for_every_row_of_the_source(card):

@@ -17,6 +17,7 @@ from panther_pipeline.metrics import curves
 from panther_pipeline.metrics.bootstrap import draw_user_weights, percentile_interval
 from panther_pipeline.metrics.config import BootstrapConfig, FraudMetricsConfig
 from panther_pipeline.metrics.curves import Metric, RankedRows
+from panther_pipeline.metrics.distillation import GAP_RECOVERED, STUDENT, measure_gap_recovered
 from panther_pipeline.metrics.records import make_record
 
 Tables = dict[tuple[str, int], pl.DataFrame]  # by model and seed
@@ -47,15 +48,20 @@ FRAUD_MODELS = [  # in the order of tables
     "trees_both",
     "panther_head",
 ]
-OPTIONAL_MODELS = ["head_tuned", "head_lora"]  # after those, where finetuning.tuning is on
+OPTIONAL_MODELS = [  # after those, where finetuning.history and finetuning.tuning name them
+    "head_textcnn",
+    "head_attention",
+    "head_distilled",
+    "head_tuned",
+    "head_lora",
+]
 
 # What the embeddings add and what the head adds to trees. Fixed beforehand: the best of several is no fair baseline.
 COMPARISONS = [
     ("trees_both", "trees_features"),
     ("panther_head", "trees_features"),
     ("panther_head", "trees_both"),
-    ("head_tuned", "panther_head"),
-    ("head_lora", "panther_head"),
+    *((model, "panther_head") for model in OPTIONAL_MODELS),
 ]
 COMPARED_METRICS = ["average_precision", "roc_auc"]
 
@@ -79,7 +85,8 @@ def measure_fraud_scores(
 
     Returns:
         Flat records. A value is the mean over the model's seeds, its interval is of that mean. Paired
-        differences are named `<metric>_difference_vs_<baseline>`; both models see the same resamples. What is
+        differences are named `<metric>_difference_vs_<baseline>`; both models see the same resamples; see
+        `metrics.distillation` for the share of a teacher's lead that its student recovers. What is
         undefined (no fraud, or nothing but fraud) is left out. Card precision has no interval: blocking found
         cards ties a day to the days before, and a resample repeats cards.
 
@@ -106,6 +113,8 @@ def _measure_part(split: str, test: pl.DataFrame, config: BootstrapConfig) -> li
     user_ids_R = next(iter(tables.values()))["user_id"]
     values, resampled = measure_models(tables, number_users(user_ids_R), user_ids_R.n_unique(), config)
     add_differences(values, resampled, COMPARISONS)
+    if gap := measure_gap_recovered(values, resampled, split):
+        values[STUDENT, GAP_RECOVERED], resampled[STUDENT, GAP_RECOVERED] = gap
     if split == SPLIT:  # so many cards a day are those of the whole ledger: of a part of it it would mean nothing
         values |= card_precisions(tables)
     if user_ids_R.n_unique() < 2:

@@ -17,7 +17,14 @@ from panther_pipeline.report.model_card_merchants import merchant_risk_section
 from panther_pipeline.report.model_card_next_values import next_value_section
 from panther_pipeline.report.model_card_prototypes import prototype_section
 from panther_pipeline.report.model_card_style import SCRIPT, STYLE
-from panther_pipeline.report.model_card_tables import difference_table, fraud_table, ranking_table, table, tuple_table
+from panther_pipeline.report.model_card_tables import (
+    difference_table,
+    fraud_table,
+    ranking_table,
+    recovered_gap,
+    table,
+    tuple_table,
+)
 from panther_pipeline.report.model_card_texts import INTENDED_USE, LIMITS, PROTOCOL, TITLES
 from panther_pipeline.report.model_card_user_label import user_label_section
 
@@ -126,7 +133,7 @@ def _fraud(content: CardContent) -> str:
             "past is read. Shown if 10 frauds or more are among them; the intervals say how little is known."
         )
         tables += f"<h3>Users never seen in training</h3><p>{note}</p>{cold}"
-    tables += difference_table(content.metrics, "fraud")
+    tables += difference_table(content.metrics, "fraud") + recovered_gap(content.metrics)
     budget = (
         "<h3>Alert budget</h3><p>How many alerts a day you can look at decides what you catch. Saved: the loss that is "
         "avoided less the cost of the reviews, over the test window, against looking at nothing; set "

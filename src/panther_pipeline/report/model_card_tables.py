@@ -3,6 +3,7 @@
 from html import escape
 from typing import Any
 
+from panther_pipeline.metrics.distillation import GAP_RECOVERED, PLAIN, STUDENT, TEACHER
 from panther_pipeline.metrics.fraud import FRAUD_MODELS, OPTIONAL_MODELS
 from panther_pipeline.metrics.records import find_value
 
@@ -95,7 +96,11 @@ def fraud_table(metrics: list[Record], split: str = "test") -> str:
 
     Of another split than the test window an empty text when not measured.
     """
-    records = [r for r in metrics if r["task"] == "fraud" and r["split"] == split and "difference" not in r["metric"]]
+    records = [
+        r for r in metrics
+        if r["task"] == "fraud" and r["split"] == split
+        and "difference" not in r["metric"] and r["metric"] != GAP_RECOVERED
+    ]  # fmt: skip
     if not records and split != "test":
         return ""
     if not records:
@@ -142,6 +147,25 @@ def difference_table(
     caption = f"{same} No direction is named when the interval contains 0."
     head = ["difference", "metric", "split", "value", "95 % interval", "the first is"]
     return table(head, rows, caption=caption, num_text=3) if rows else ""
+
+
+def recovered_gap(metrics: list[Record]) -> str:
+    """What the taught head has of its teacher's lead, as a sentence; an empty text when no head was taught."""
+    both = [find_value(metrics, task="fraud", split="test", model=m, metric="average_precision")
+            for m in (TEACHER, STUDENT)]  # fmt: skip
+    if None in both:
+        return ""
+    share = find_value(metrics, task="fraud", split="test", model=STUDENT, metric=GAP_RECOVERED)
+    if share is None:
+        return f"<p>{TEACHER} is not ahead of {PLAIN} in average precision: {STUDENT} has nothing to recover.</p>"
+    interval = (
+        f"95 % interval {share['low']:.0%} to {share['high']:.0%}" if share["low"] is not None
+        else f"without an interval, since that of the lead of {TEACHER} reaches 0"
+    )  # fmt: skip
+    return (
+        f"<p>{STUDENT} reads what {PLAIN} reads and was taught by {TEACHER}, which reads the history. It recovers "
+        f"{share['value']:.0%} of its teacher's lead in average precision ({interval}).</p>"
+    )
 
 
 def number(value: float | None) -> str:

@@ -54,7 +54,15 @@ def create_fraud_pipeline() -> Pipeline:
             ),
             Node(
                 collect_scores,
-                inputs=["deviation_scores", "tree_scores", "head_scores", "tuned_scores", "lora_scores"],
+                inputs=[
+                    "deviation_scores",
+                    "tree_scores",
+                    "head_scores",
+                    "history_scores",
+                    "distilled_scores",
+                    "tuned_scores",
+                    "lora_scores",
+                ],
                 outputs="fraud_scores",
                 name="collect_scores",
             ),

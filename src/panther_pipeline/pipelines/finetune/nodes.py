@@ -10,6 +10,10 @@ from panther_pipeline.model.backbone import Backbone
 from panther_pipeline.scoring import deviations, fit, scores, task, trees
 from panther_pipeline.scoring.fit import HeadConfig
 from panther_pipeline.scoring.head import FraudHead
+from panther_pipeline.scoring.history import distil, inputs
+from panther_pipeline.scoring.history import fit as history_fit
+from panther_pipeline.scoring.history.config import HistoryConfig
+from panther_pipeline.scoring.history.inputs import Histories
 from panther_pipeline.scoring.task import FraudTask, FraudTaskConfig
 from panther_pipeline.scoring.trees import TreeConfig
 from panther_pipeline.scoring.tuning.config import TuningConfig
@@ -24,7 +28,7 @@ from panther_pipeline.tasks.next_value.config import NextValueConfig
 from panther_pipeline.tasks.next_value.head import NextValueHeads
 from panther_pipeline.tasks.user_label import aggregates, states
 from panther_pipeline.tasks.user_label import fit as user_label_fit
-from panther_pipeline.tasks.user_label.aggregates import HistoryConfig
+from panther_pipeline.tasks.user_label.aggregates import HistoryConfig as UserHistoryConfig
 from panther_pipeline.tasks.user_label.fit import ModelsConfig
 from panther_pipeline.tasks.user_label.protocol import ProtocolConfig
 from panther_pipeline.tokenizer.fields import FittedField
@@ -68,7 +72,7 @@ def collect_scores(*tables: pl.DataFrame) -> pl.DataFrame:
 
 
 def aggregate_histories(
-    valid_events: pl.LazyFrame, user_labels: pl.DataFrame, profiles: pl.DataFrame, config: HistoryConfig
+    valid_events: pl.LazyFrame, user_labels: pl.DataFrame, profiles: pl.DataFrame, config: UserHistoryConfig
 ) -> pl.DataFrame:
     """What the events before each labelled date amount to."""
     return aggregates.aggregate_histories(valid_events.lazy(), user_labels, profiles, config)
@@ -156,3 +160,28 @@ def tune_low_rank_updates(
 ) -> tuple[Backbone, FraudHead, pl.DataFrame]:
     """Low-rank updates tuned for fraud and merged, with the head that goes with them, and its scores."""
     return tune_backbone("lora", fraud_task, fraud_head, backbone, token_sequences, events, config)
+
+
+def gather_histories(
+    fraud_task: FraudTask,
+    token_sequences: TokenSequences,
+    backbone: Backbone,
+    config: HistoryConfig,
+    events: EventEmbeddingConfig,
+) -> Histories:
+    """The recent transactions of every row, as the cache had seen them."""
+    return inputs.gather_histories(fraud_task, token_sequences, backbone, config, events)
+
+
+def fit_history_heads(
+    fraud_task: FraudTask, histories: Histories, head: HeadConfig, config: HistoryConfig
+) -> pl.DataFrame:
+    """The scores of heads that read the history."""
+    return history_fit.fit_history_heads(fraud_task, histories, head, config)
+
+
+def distil_head(
+    fraud_task: FraudTask, histories: Histories, head: HeadConfig, config: HistoryConfig
+) -> tuple[FraudHead, pl.DataFrame]:
+    """A head like the one that is served, taught by one that reads the history."""
+    return distil.distil_head(fraud_task, histories, head, config)

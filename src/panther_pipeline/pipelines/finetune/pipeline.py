@@ -3,6 +3,7 @@
 from kedro.pipeline import Pipeline
 
 from panther_pipeline.pipelines.finetune.fraud import create_fraud_pipeline
+from panther_pipeline.pipelines.finetune.history import create_history_pipeline
 from panther_pipeline.pipelines.finetune.merchant_risk import create_merchant_risk_pipeline
 from panther_pipeline.pipelines.finetune.next_value import create_next_value_pipeline
 from panther_pipeline.pipelines.finetune.tuning import create_tuning_pipeline
@@ -13,6 +14,7 @@ def create_pipeline(**kwargs) -> Pipeline:
     """Every task; one whose labels a ledger lacks ends without scores."""
     return (
         create_fraud_pipeline()
+        + create_history_pipeline()
         + create_tuning_pipeline()
         + create_user_label_pipeline()
         + create_next_value_pipeline()

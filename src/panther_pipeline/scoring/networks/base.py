@@ -31,13 +31,17 @@ class HeadNetwork(nn.Module):
         """The kind's own part: standardised numbers and embedding → (R,), 0 where nothing is known."""
         raise NotImplementedError
 
-    def forward(self, numbers_RF: Tensor, embedding_RD: Tensor) -> Tensor:
-        """Logits (R,) before calibration."""
+    def standardise(self, numbers_RF: Tensor, embedding_RD: Tensor) -> tuple[Tensor, Tensor]:
+        """The inputs of `score`."""
         # asinh: linear near the mean, logarithmic in the tail, so that one huge amount does not rule.
         z_RF = torch.asinh((numbers_RF - self.number_mean_F) / self.number_std_F)
         e_RD = torch.asinh((embedding_RD - self.embedding_mean_D) / self.embedding_std_D)
+        return z_RF, e_RD
+
+    def forward(self, numbers_RF: Tensor, embedding_RD: Tensor) -> Tensor:
+        """Logits (R,) before calibration."""
         # The prior enters as an offset: weights need not learn that frauds are rare.
-        return self.score(z_RF, e_RD) + self.log_odds
+        return self.score(*self.standardise(numbers_RF, embedding_RD)) + self.log_odds
 
     def calibrated(self, numbers_RF: Tensor, embedding_RD: Tensor) -> Tensor:
         """Probabilities (R,), float64: in float32 neighbours would become equal, and a ranking lose their order."""
