@@ -32,15 +32,20 @@ def test_metrics_hold_every_row_of_the_comparison(metrics):
     assert set(metrics.columns) == fields
     fraud = set(metrics.filter(task="fraud")["model"])
     forecast = set(metrics.filter(task="next_transaction")["model"])
+    merchant = set(metrics.filter(task="merchant_risk")["model"])
     assert {"trees_features", "trees_embeddings", "trees_both", "panther_head"} <= fraud
     assert {"head_textcnn", "head_attention", "head_distilled"} <= fraud
+    assert {"known_frauds", "deviation_median", "trees_activity", "trees_deviations", "trees_both"} <= merchant
     assert {"popularity", "repeat_last", "personal_frequency", "markov", "panther", "oracle"} <= forecast
 
 
 def test_intervals_hold_their_value(metrics):
     bounded = metrics.drop_nulls(["low", "high"])
     assert bounded.height > 20
-    assert bounded.filter((pl.col("low") > pl.col("value")) | (pl.col("high") < pl.col("value"))).is_empty()
+    # Where every resample gives the same number, as for a constant score, the bounds are off by rounding.
+    rounding = 1e-12
+    outside = (pl.col("low") > pl.col("value") + rounding) | (pl.col("high") < pl.col("value") - rounding)
+    assert bounded.filter(outside).is_empty()
 
 
 def test_no_forecaster_beats_the_oracle(metrics):
