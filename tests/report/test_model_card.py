@@ -49,6 +49,7 @@ def make_content(**changes) -> CardContent:
             record("next_transaction", "panther_structured", "tuple_hr@1", 0.29),
             record("fraud", "panther_head", "average_precision", 0.4321),
             record("fraud", "panther_head", "average_precision_difference_vs_trees_both", 0.005),
+            record("fraud", "panther_head", "recall@1%_of_takeover", 0.6125),
         ],
         "validation_report": {
             "counts": {"rows_in": 1000, "accepted": 990, "quarantined": 10, "quarantine_share": 0.01},
@@ -226,3 +227,9 @@ def test_card_counts_the_dead_prototypes():
     assert "3 of 4 prototypes are dead: 2 get less than a tenth of even attention, 1 get the same" in text
     assert "p1 hardly used" in text
     assert "p3 same for all events" in text
+
+
+def test_recall_by_kind_of_fraud_has_a_table_of_its_own(card):
+    assert card.count("recall@1%_of_takeover") == 0  # no column of the table of whole metrics
+    assert "Kinds of fraud" in text_of(card)
+    assert "0.6125 0.6025 – 0.6225" in text_of(card)

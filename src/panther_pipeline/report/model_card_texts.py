@@ -59,6 +59,11 @@ PROTOCOL = [
         "prevalence, with labels only once they were known. Settings of trees and head, the epoch of the head and the "
         "calibration are chosen on the calibration rows; of the fit rows a sample of the non-frauds may be used."
     ),
+    (
+        "oracle: on a simulated ledger the probability of fraud by Bayes' rule, from the process itself, the payment "
+        "seen. It knows every user's tastes and which earlier payments were fraud. Kinds of fraud are read by the "
+        "evaluation alone, never by a model."
+    ),
 ]
 
 INTENDED_USE = [
