@@ -105,6 +105,6 @@ def test_nothing_is_measured_where_nothing_is_known(caplog):
     assert measure_fraud_kinds(scores, pl.DataFrame(), CONFIG) == []
     assert measure_fraud_kinds(scores.clear(), KINDS, CONFIG) == []
     assert caplog.text == ""
-    foreign = KINDS.with_columns("x" + pl.col("event_id"))
+    foreign = KINDS.with_columns(pl.col("event_id") + "x")
     assert measure_fraud_kinds(scores, foreign, CONFIG) == []
     assert "no recall by kind" in caplog.text

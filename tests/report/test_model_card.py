@@ -50,6 +50,7 @@ def make_content(**changes) -> CardContent:
             record("next_transaction", "panther_structured", "tuple_hr@1", 0.29),
             record("fraud", "panther_head", "average_precision", 0.4321),
             record("fraud", "panther_head", "average_precision_difference_vs_trees_both", 0.005),
+            record("fraud", "panther_head", "recall@1%_of_takeover", 0.6125),
         ],
         "validation_report": {
             "counts": {"rows_in": 1000, "accepted": 990, "quarantined": 10, "quarantine_share": 0.01},
@@ -304,3 +305,9 @@ def test_card_shows_the_next_values_of_each_attribute():
     assert "panther_head − popularity hr@1 test +0.4444" in text
     assert "0.2468" in text
     assert "attributes names none" in text_of(render_model_card(make_content(metrics=[])))
+
+
+def test_recall_by_kind_of_fraud_has_a_table_of_its_own(card):
+    assert card.count("recall@1%_of_takeover") == 0  # no column of the table of whole metrics
+    assert "Kinds of fraud" in text_of(card)
+    assert "0.6125 0.6025 – 0.6225" in text_of(card)

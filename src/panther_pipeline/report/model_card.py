@@ -13,6 +13,7 @@ from plotly.offline import get_plotlyjs
 
 from panther_pipeline.config import Config
 from panther_pipeline.metrics.records import find_value
+from panther_pipeline.report.model_card_fraud_kinds import fraud_kind_tables, is_of_kind
 from panther_pipeline.report.model_card_merchants import merchant_risk_section
 from panther_pipeline.report.model_card_next_values import next_value_section
 from panther_pipeline.report.model_card_prototypes import prototype_section
@@ -120,20 +121,22 @@ def _fraud(content: CardContent) -> str:
         f"<div><h3>Precision and recall</h3>{_plot('precision_recall')}</div>"
         f"<div><h3>Calibration</h3>{_plot('calibration')}</div>"
     )
-    tables = fraud_table(content.metrics)
-    if short := fraud_table(content.metrics, "test_short_history"):
+    whole = [record for record in content.metrics if not is_of_kind(record)]
+    tables = fraud_table(whole)
+    if short := fraud_table(whole, "test_short_history"):
         note = (
             f"Transactions with fewer than {content.short_history} earlier ones of their user. Shown if 10 frauds or "
             "more are among them; the intervals say how little is known."
         )
         tables += f"<h3>Users with a short history</h3><p>{note}</p>{short}"
-    if cold := fraud_table(content.metrics, "test_cold"):
+    if cold := fraud_table(whole, "test_cold"):
         note = (
             "Transactions of users without any in training or validation: nothing was fitted to them, though their own "
             "past is read. Shown if 10 frauds or more are among them; the intervals say how little is known."
         )
         tables += f"<h3>Users never seen in training</h3><p>{note}</p>{cold}"
     tables += difference_table(content.metrics, "fraud") + recovered_gap(content.metrics)
+    tables += fraud_kind_tables(content.metrics)
     budget = (
         "<h3>Alert budget</h3><p>How many alerts a day you can look at decides what you catch. Saved: the loss that is "
         "avoided less the cost of the reviews, over the test window, against looking at nothing; set "

@@ -84,6 +84,11 @@ PROTOCOL = [
         "robust statistics. known_frauds and deviation_median are single numbers, the latter has seen no fraud; "
         "trees_activity reads counts, amounts and known frauds, trees_deviations deviations alone, trees_both all."
     ),
+    (
+        "oracle: on a simulated ledger the probability of fraud by Bayes' rule, from the process itself, the payment "
+        "seen. It knows every user's tastes and which earlier payments were fraud. Kinds of fraud are read by the "
+        "evaluation alone, never by a model."
+    ),
 ]
 
 INTENDED_USE = [
