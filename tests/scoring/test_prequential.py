@@ -9,7 +9,7 @@ import pytest
 from panther_pipeline.ledger.splits import SplitConfig, parse_instant
 from panther_pipeline.scoring.prequential import score_shifts
 from panther_pipeline.scoring.scores import SCORE_SCHEMA
-from panther_pipeline.scoring.shifts import PrequentialConfig, choose_rows_of_shifts, plan_shifts
+from panther_pipeline.scoring.shifts import PrequentialConfig, plan_shifts
 from panther_pipeline.scoring.task import assemble_fraud_task
 from panther_pipeline.scoring.trees import fit_tree_baselines
 
@@ -96,11 +96,6 @@ def test_labels_not_yet_known_move_no_score(run, scores, shifts, ledger, feature
     for seen in ("test+0d", "test+5d"):
         assert of(again, seen).tobytes() == of(scores, seen).tobytes()
     assert of(again, "test+10d").tobytes() != of(scores, "test+10d").tobytes()
-
-
-def test_embeddings_of_the_chosen_rows_suffice(run, scores, shifts, ledger, features, embeddings):
-    rows = choose_rows_of_shifts(ledger, shifts)
-    assert run(ledger, features, embeddings[rows]).equals(scores)
 
 
 def test_shift_without_known_frauds_is_left_out(run, shifts, ledger, features, embeddings, caplog):
