@@ -18,13 +18,12 @@ from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
 from common import ROOT, write_result
-from panther_pipeline.cache.embed import EventEmbeddingConfig, embed_events, measure_surprises
+from panther_pipeline.cache.embed import embed_events, measure_surprises
 from panther_pipeline.cache.states import iter_state_chunks
-from panther_pipeline.ledger.splits import SplitConfig
 from panther_pipeline.metrics.config import BootstrapConfig
 from panther_pipeline.metrics.fraud import measure_fraud_scores
 from panther_pipeline.model.backbone import Backbone
-from panther_pipeline.scoring.task import FraudTask, FraudTaskConfig, assemble_fraud_task
+from panther_pipeline.scoring.task import FraudTask, assemble_fraud_task
 from panther_pipeline.scoring.trees import TreeConfig, fit_tree_baselines
 from panther_pipeline.tokenizer.sequences import TokenSequences
 
@@ -63,19 +62,19 @@ def main() -> None:
         load("token_sequences"),
         load("tokenizer").vocabulary.counts_V,
     )
-    task_config = FraudTaskConfig(**params["finetuning"]["task"])
-    splits = SplitConfig(**params["ledger"]["splits"])
+    # Kedro has made each block its configuration class, as it does for a run.
+    task_config, splits = params["finetuning"]["task"], params["ledger"]["splits"]
     # One setting for all: a search on each task's own calibration rows would add its noise to small differences.
-    trees = TreeConfig(**params["finetuning"]["trees"] | {"search": []})
-    bootstrap = BootstrapConfig(**params["evaluation"]["bootstrap"])
+    trees = params["finetuning"]["trees"].model_copy(update={"search": []})
+    bootstrap = params["evaluation"]["bootstrap"]
     tasks = {}
     for refresh in REFRESHES:
-        config = EventEmbeddingConfig(**params["embedding"]["events"] | {"refresh": refresh})
+        config = params["embedding"]["events"].model_copy(update={"refresh": refresh})
         embedded = embed_events(backbone, sequences, measure_surprises(backbone, sequences, counts_V, config), config)
         tasks[refresh] = assemble_fraud_task(events, features, embedded, task_config, splits)
     tasks["whole_history"] = embed_whole_histories(tasks["each_event"], backbone, sequences)
     record = {name: measure(task, trees, bootstrap) for name, task in tasks.items()}
-    write_result(f"embeddings_{params['evaluation']['card']['ledger']}", record)
+    write_result(f"embeddings_{params['evaluation']['card'].ledger}", record)
 
 
 if __name__ == "__main__":

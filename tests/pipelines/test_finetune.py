@@ -103,7 +103,8 @@ def run_pipeline(
     blocks["history"] = blocks["history"].model_copy(update={"models": history or [], "num_events": 10})
     lora = blocks["tuning"].lora.model_copy(update={"rank": 2})
     blocks["tuning"] = blocks["tuning"].model_copy(update={"methods": methods, "max_epochs": 1, "lora": lora})
-    blocks["head"] = blocks["head"].model_copy(update={"seeds": [0], "max_epochs": 2})
+    asked = {"seeds": [0], "max_epochs": 2, "also_without_backbone": methods is not None}
+    blocks["head"] = blocks["head"].model_copy(update=asked)
     blocks["trees"] = blocks["trees"].model_copy(update={"seeds": [0], "num_rounds": 10})
     count = valid_events.height
     embeddings = pl.DataFrame(
@@ -156,7 +157,7 @@ def test_models_that_cost_minutes_are_off_unless_asked_for(environments, load_co
 
 def test_finetune_ends_well_on_a_ledger_without_labels(load_config, valid_events):
     bare = valid_events.with_columns(label=pl.lit(None, pl.Int8), label_time=pl.lit(None, pl.Datetime("us", "UTC")))
-    catalog = run_pipeline(load_config, bare, "textcnn", "attention", "distilled")
+    catalog = run_pipeline(load_config, bare, "full+lora", ["textcnn", "attention", "distilled"])
     assert catalog.load("fraud_scores").is_empty()
     assert not catalog.load("fraud_head").is_trained
 

@@ -122,8 +122,8 @@ def network_config() -> NetworkConfig:
 @pytest.fixture(scope="session")
 def head_config(network_config) -> HeadConfig:
     return HeadConfig(
-        network=network_config, seeds=[0, 1], search=[], batch_size=128, max_epochs=6, patience=2, learning_rate=0.01,
-        weight_decay=0.001,
+        network=network_config, also_without_backbone=False, seeds=[0, 1], search=[], batch_size=128, max_epochs=6,
+        patience=2, learning_rate=0.01, weight_decay=0.001,
     )  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """Training of the fraud head."""
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch
 from sklearn.metrics import average_precision_score
 
 from panther_pipeline.errors import TrainingError
-from panther_pipeline.scoring.fit import MODEL_NAME, fit_fraud_head
+from panther_pipeline.scoring.fit import MODEL_NAME, fit_fraud_head, score_without_backbone
 from panther_pipeline.scoring.task import CALIBRATION, FIT, JUDGED, assemble_fraud_task
 
 
@@ -125,3 +126,22 @@ def test_task_without_labels_gives_an_untrained_head_and_no_scores(unlabelled_ta
     assert not head.is_trained
     assert scores.is_empty()
     assert "untrained" in caplog.text
+
+
+def test_head_without_backbone_reads_features_alone(task, head_config):
+    config = head_config.model_copy(update={"also_without_backbone": True, "seeds": [0]})
+    scores = score_without_backbone(task, config)
+    assert set(scores["model"]) == {"head_features"}
+    rng = np.random.default_rng(0)
+    other = replace(
+        task,
+        embeddings_RD=rng.normal(size=task.embeddings_RD.shape).astype(np.float32),
+        surprises_RS=rng.normal(size=task.surprises_RS.shape).astype(np.float32),
+    )
+    assert score_without_backbone(other, config).equals(scores)
+    mixed = replace(task, features_RF=rng.permutation(task.features_RF))
+    assert not score_without_backbone(mixed, config).equals(scores)
+
+
+def test_head_without_backbone_is_fitted_on_demand(task, head_config):
+    assert score_without_backbone(task, head_config).is_empty()

@@ -5,7 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from panther_pipeline.scoring.fit import fit_fraud_head
-from panther_pipeline.scoring.search import choose_setting
+from panther_pipeline.scoring.search import fit_seeds
 from panther_pipeline.scoring.task import CALIBRATION
 from panther_pipeline.scoring.trees import fit_tree_baselines
 
@@ -26,19 +26,31 @@ def test_search_keeps_the_best_on_the_calibration_rows(task, searching):
             is_right = task.part_R != CALIBRATION
         return np.where(is_right, task.label_R, 1 - task.label_R)
 
-    assert choose_setting("trees", searching, task, score).learning_rate == 0.2
+    fits = fit_seeds("trees", searching, task, lambda setting, seed: setting, score)
+    assert [setting.learning_rate for setting in fits] == [0.2] * len(searching.seeds)
 
 
 def test_search_keeps_the_earlier_one_of_equals(task, searching):
-    chosen = choose_setting("trees", searching, task, lambda setting: np.zeros(len(task.part_R)))
-    assert chosen.learning_rate == 0.1
+    fits = fit_seeds("trees", searching, task, lambda setting, seed: setting, lambda _: np.zeros(len(task.part_R)))
+    assert fits[0].learning_rate == 0.1
+
+
+def test_each_setting_is_fitted_once_and_the_kept_one_with_every_other_seed(task, searching):
+    fitted = []
+    config = searching.model_copy(update={"seeds": [3, 5, 7]})
+    fits = fit_seeds(
+        "trees", config, task, lambda setting, seed: fitted.append((setting.learning_rate, seed)) or seed,
+        lambda _: np.zeros(len(task.part_R)),
+    )  # fmt: skip
+    assert fitted == [(0.1, 3), (0.2, 3), (0.3, 3), (0.1, 5), (0.1, 7)]
+    assert fits == [3, 5, 7]
 
 
 def test_setting_alone_is_not_tried(task, tree_config):
-    def refuse(setting):
+    def refuse(fitted):
         raise AssertionError
 
-    assert choose_setting("trees", tree_config, task, refuse) == tree_config
+    assert fit_seeds("trees", tree_config, task, lambda setting, seed: seed, refuse) == tree_config.seeds
 
 
 def test_nested_changes_leave_the_other_keys(head_config):

@@ -48,7 +48,8 @@ FRAUD_MODELS = [  # in the order of tables
     "trees_both",
     "panther_head",
 ]
-OPTIONAL_MODELS = [  # after those, where finetuning.history and finetuning.tuning name them
+OPTIONAL_MODELS = [  # after those, where finetuning.head, .history and .tuning name them
+    "head_features",
     "head_textcnn",
     "head_attention",
     "head_distilled",
@@ -61,9 +62,10 @@ COMPARISONS = [
     ("trees_both", "trees_features"),
     ("panther_head", "trees_features"),
     ("panther_head", "trees_both"),
-    *((model, "panther_head") for model in OPTIONAL_MODELS),
+    ("panther_head", "head_features"),
+    *((model, "panther_head") for model in OPTIONAL_MODELS[1:]),
 ]
-COMPARED_METRICS = ["average_precision", "roc_auc"]
+COMPARED_METRICS = ["average_precision", "roc_auc", "recall@0.1%"]
 
 
 def order_models(present: Iterable[str]) -> list[str]:

@@ -3,25 +3,25 @@
 import logging
 
 import polars as pl
-from tqdm import tqdm
 
 from panther_pipeline.scoring.head import NUM_SURPRISES, FraudHead
 from panther_pipeline.scoring.loop import HeadRows, LoopConfig, Loss, train_network
 from panther_pipeline.scoring.networks.build import build_network
 from panther_pipeline.scoring.networks.config import NetworkConfig
 from panther_pipeline.scoring.scores import collect_scores, empty_scores, tabulate_scores
-from panther_pipeline.scoring.search import choose_setting
+from panther_pipeline.scoring.search import fit_seeds
 from panther_pipeline.scoring.task import FraudTask
 
 logger = logging.getLogger(__name__)
 
-MODEL_NAME = "panther_head"
+MODEL_NAME, FEATURES_ONLY = "panther_head", "head_features"
 
 
 class HeadConfig(LoopConfig):
     """The head and how it is trained; the head of the first seed is the one that is saved and served."""
 
     network: NetworkConfig
+    also_without_backbone: bool  # whether to fit it on features alone as well, for the comparison
 
 
 def fit_fraud_head(
@@ -50,12 +50,24 @@ def fit_fraud_head(
         logger.warning("Fit or calibration rows lack frauds or non-frauds: %s stays untrained.", name)
         return FraudHead(task.feature_names, task.embeddings_RD.shape[1], config.network, None), empty_scores()
     inputs = (task.features_RF, task.embeddings_RD, task.surprises_RS)
-    setting = choose_setting(name, config, task, lambda c: train_head(task, c, c.seeds[0], name, loss).score(*inputs))
-    heads = [train_head(task, setting, seed, name, loss) for seed in tqdm(config.seeds, desc=name, unit="seed")]
+    heads = fit_seeds(
+        name, config, task, lambda c, seed: train_head(task, c, seed, name, loss), lambda head: head.score(*inputs)
+    )
     tables = [
         tabulate_scores(task, head.score(*inputs), name, seed) for head, seed in zip(heads, config.seeds, strict=True)
     ]
     return heads[0], collect_scores(*tables)
+
+
+def score_without_backbone(task: FraudTask, config: HeadConfig) -> pl.DataFrame:
+    """The scores of the same head, trained in the same way, on features alone: what the backbone brings to it.
+
+    Returns:
+        The scores of all seeds; none where `config.also_without_backbone` is off or the task cannot be fitted.
+    """
+    if not config.also_without_backbone:
+        return empty_scores()
+    return fit_fraud_head(task.without_backbone(), config, FEATURES_ONLY)[1]
 
 
 def train_head(

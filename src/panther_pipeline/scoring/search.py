@@ -12,6 +12,7 @@ from typing import Any, Self, TypeVar
 import numpy as np
 from pydantic import Field, model_validator
 from sklearn.metrics import average_precision_score
+from tqdm import tqdm
 
 from panther_pipeline.config import Config
 from panther_pipeline.scoring.rows import LabelledRows
@@ -41,28 +42,55 @@ class Searchable(Config):
 
 
 C = TypeVar("C", bound=Searchable)
+F = TypeVar("F")
 
 
-def choose_setting(name: str, config: C, task: LabelledRows, fit_and_score: Callable[[C], np.ndarray]) -> C:
-    """The setting with the highest average precision on the calibration rows; the earlier one of equals.
+def fit_seeds(
+    name: str, config: C, task: LabelledRows, fit: Callable[[C, int], F], score: Callable[[F], np.ndarray]
+) -> list[F]:
+    """One fit per seed, with the setting of the highest average precision on the calibration rows.
+
+    Of equals the earlier setting is kept. A single setting is not tried.
 
     Args:
-        name: what is tuned, for the log.
-        config: names the settings.
+        name: what is fitted, for log and progress.
+        config: names the settings and the seeds; the first seed is that of the search.
         task: its calibration rows are later than its fit rows and earlier than the test.
-        fit_and_score: fits one setting with its first seed; scores of all rows, (R,).
+        fit: fits one setting with one seed.
+        score: scores of all rows, (R,), of what was fitted.
     """
-    candidates = config.candidates()
-    if len(candidates) == 1:
-        return candidates[0]
-    rows = task.rows(CALIBRATION)
-    found = [average_precision_score(task.label_R[rows], fit_and_score(setting)[rows]) for setting in candidates]
-    best = int(np.argmax(found))
-    tried = ", ".join(
-        f"{changes or 'as it is'}: {precision:.4f}" for changes, precision in zip(config.search, found, strict=True)
+    candidates, first_seed = config.candidates(), config.seeds[0]
+    with tqdm(total=len(candidates) + len(config.seeds) - 1, desc=name, unit="fit") as bar:
+
+        def fit_one(setting: C, seed: int) -> F:
+            fitted = fit(setting, seed)
+            bar.update()
+            return fitted
+
+        best, first = candidates[0], fit_one(candidates[0], first_seed)
+        if len(candidates) > 1:
+            rows = task.rows(CALIBRATION)
+            tried = [_precision(task, rows, score(first))]
+            for setting in candidates[1:]:
+                fitted = fit_one(setting, first_seed)
+                tried.append(_precision(task, rows, score(fitted)))
+                if tried[-1] > max(tried[:-1]):
+                    best, first = setting, fitted
+            _log(name, config, tried)
+        return [first, *(fit_one(best, seed) for seed in config.seeds[1:])]
+
+
+def _precision(task: LabelledRows, rows: np.ndarray, score_R: np.ndarray) -> float:
+    return float(average_precision_score(task.label_R[rows], score_R[rows]))
+
+
+def _log(name: str, config: Searchable, tried: list[float]) -> None:
+    found = ", ".join(
+        f"{changes or 'as it is'}: {precision:.4f}" for changes, precision in zip(config.search, tried, strict=True)
     )
-    logger.info("%s: average precision on the calibration rows: %s; number %d is kept", name, tried, best + 1)
-    return candidates[best]
+    logger.info(
+        "%s: average precision on the calibration rows: %s; number %d is kept", name, found, int(np.argmax(tried)) + 1
+    )
 
 
 def _override(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

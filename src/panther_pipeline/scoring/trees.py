@@ -16,12 +16,11 @@ import polars as pl
 from pydantic import Field
 from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_limits
-from tqdm import tqdm
 
 from panther_pipeline.scoring.calibration import CalibrationKind, IsotonicScaler, PlattScaler, fit_scaler, to_logit
 from panther_pipeline.scoring.rows import LabelledRows
 from panther_pipeline.scoring.scores import collect_scores, empty_scores, tabulate_scores
-from panther_pipeline.scoring.search import Searchable, choose_setting
+from panther_pipeline.scoring.search import Searchable, fit_seeds
 from panther_pipeline.scoring.task import CALIBRATION, FIT, FraudTask
 
 logger = logging.getLogger(__name__)
@@ -69,18 +68,13 @@ def fit_each_seed(
     Yields:
         Name, seed and the calibrated probabilities of all rows, float64 (R,).
     """
-    num_fits = len(config.seeds) + (len(config.search) if len(config.search) > 1 else 0)
-    with tqdm(total=num_fits * len(inputs), desc="trees", unit="fit") as bar:
+    for name, inputs_RX in inputs.items():
 
-        def fit(inputs_RX: np.ndarray, setting: TreeConfig, seed: int) -> np.ndarray:
-            probability_R = fit_trees(inputs_RX, task, setting, seed).score(inputs_RX)
-            bar.update()
-            return probability_R
+        def fit(setting: TreeConfig, seed: int, inputs_RX: np.ndarray = inputs_RX) -> np.ndarray:
+            return fit_trees(inputs_RX, task, setting, seed).score(inputs_RX)
 
-        for name, inputs_RX in inputs.items():
-            setting = choose_setting(name, config, task, lambda c, x=inputs_RX: fit(x, c, c.seeds[0]))
-            for seed in config.seeds:
-                yield name, seed, fit(inputs_RX, setting, seed)
+        scores = fit_seeds(name, config, task, fit, lambda probability_R: probability_R)
+        yield from ((name, seed, score_R) for seed, score_R in zip(config.seeds, scores, strict=True))
 
 
 def tree_inputs(task: FraudTask, model: str) -> np.ndarray:

@@ -87,3 +87,11 @@ def test_task_without_labels_gives_no_scores(
     histories = gather_histories(unlabelled_task, sequences, backbone, history_config, events_config)
     assert fit_history_heads(unlabelled_task, histories, one_seed, history_config).is_empty()
     assert caplog.text.count("no head reads the history") == 1
+
+
+def test_isotonic_calibration_changes_probabilities_and_not_their_order(scores, ordered, one_seed, history_config):
+    config = history_config.model_copy(update={"models": ["textcnn"]})
+    isotonic = fit_history_heads(*ordered, one_seed.model_copy(update={"calibration": "isotonic"}), config)
+    platt = scores.filter(model="head_textcnn")
+    assert isotonic["score"].rank().equals(platt["score"].rank())
+    assert (isotonic["score"] - platt["score"]).abs().max() > 0.01

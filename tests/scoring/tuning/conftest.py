@@ -113,8 +113,10 @@ def build_backbone(**changes: object) -> Backbone:
 def make_head(task: FraudTask) -> FraudHead:
     network = NetworkConfig(kind="logistic", num_frequencies=2, frequency_scale=0.3, number_width=2,
                             num_cross_layers=1, cross_rank=2, deep_widths=[4], dropout=0.0)  # fmt: skip
-    config = HeadConfig(network=network, seeds=[0], search=[], batch_size=128, max_epochs=8, patience=3,
-                        learning_rate=0.01, weight_decay=0.001)  # fmt: skip
+    config = HeadConfig(
+        network=network, also_without_backbone=False, seeds=[0], search=[], batch_size=128, max_epochs=8, patience=3,
+        learning_rate=0.01, weight_decay=0.001,
+    )  # fmt: skip
     return fit_fraud_head(task, config)[0]
 
 

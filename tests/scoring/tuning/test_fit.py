@@ -12,6 +12,7 @@ from sklearn.metrics import average_precision_score
 from panther_pipeline.cache.embed import embed_events
 from panther_pipeline.errors import ConfigurationError, TrainingError
 from panther_pipeline.model.backbone import Backbone
+from panther_pipeline.scoring.calibration import IsotonicScaler
 from panther_pipeline.scoring.head import FraudHead
 from panther_pipeline.scoring.task import CALIBRATION, FIT, JUDGED
 from panther_pipeline.scoring.tuning.config import MODEL_NAMES
@@ -175,3 +176,17 @@ def test_sequences_of_another_ledger_are_refused(case, config):
     renamed = replace(case.task, feature_names=["other"])
     with pytest.raises(ConfigurationError, match="fraud_head"):
         tune_backbone("full", renamed, *case.parts[1:], config)
+
+
+def test_tuned_head_is_calibrated_as_the_frozen_one_was(case, config):
+    task, frozen, *others = case.parts
+    network = frozen.copy_network()
+    network.set_calibration(IsotonicScaler.fit(np.linspace(-3, 3, 60), np.arange(60) % 2).buffers)
+    isotonic = FraudHead(frozen.feature_names, frozen.embedding_dim, frozen.config, network)
+    _, tuned, scores = tune_backbone("lora", task, isotonic, *others, short(config))
+    own = tuned.copy_network()
+    assert own.calibration == "isotonic"
+    assert (own.platt_slope, own.platt_intercept) == (1, 0)
+    assert not torch.equal(own.isotonic_logits_K, network.isotonic_logits_K)
+    calibration = scores.filter(split="calibration")
+    assert calibration["score"].mean() == pytest.approx(calibration["label"].mean(), abs=0.03)

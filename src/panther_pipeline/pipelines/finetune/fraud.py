@@ -9,11 +9,12 @@ from panther_pipeline.pipelines.finetune.nodes import (
     fit_fraud_head,
     fit_tree_baselines,
     score_deviations,
+    score_without_backbone,
 )
 
 
 def create_fraud_pipeline() -> Pipeline:
-    """A calibrated fraud head beside deviation alone and three boosted-tree baselines on the same rows."""
+    """A calibrated fraud head beside deviation alone, boosted trees and itself without the backbone."""
     return Pipeline(
         [
             Node(
@@ -41,6 +42,12 @@ def create_fraud_pipeline() -> Pipeline:
                 name="fit_fraud_head",
             ),
             Node(
+                score_without_backbone,
+                inputs=["fraud_task", "params:finetuning.head"],
+                outputs="feature_head_scores",
+                name="score_without_backbone",
+            ),
+            Node(
                 fit_tree_baselines,
                 inputs=["fraud_task", "params:finetuning.trees"],
                 outputs="tree_scores",
@@ -57,6 +64,7 @@ def create_fraud_pipeline() -> Pipeline:
                 inputs=[
                     "deviation_scores",
                     "tree_scores",
+                    "feature_head_scores",
                     "head_scores",
                     "history_scores",
                     "distilled_scores",

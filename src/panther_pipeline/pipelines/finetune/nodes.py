@@ -56,6 +56,11 @@ def fit_fraud_head(fraud_task: FraudTask, config: HeadConfig) -> tuple[FraudHead
     return fit.fit_fraud_head(fraud_task, config)
 
 
+def score_without_backbone(fraud_task: FraudTask, config: HeadConfig) -> pl.DataFrame:
+    """The scores of the same head on features alone."""
+    return fit.score_without_backbone(fraud_task, config)
+
+
 def fit_tree_baselines(fraud_task: FraudTask, config: TreeConfig) -> pl.DataFrame:
     """The scores of boosted trees on features, embeddings and both."""
     return trees.fit_tree_baselines(fraud_task, config)

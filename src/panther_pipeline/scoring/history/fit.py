@@ -9,9 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import polars as pl
 import torch
-from tqdm import tqdm
 
-from panther_pipeline.scoring.calibration import sigmoid
 from panther_pipeline.scoring.fit import HeadConfig
 from panther_pipeline.scoring.history.attention import RecentAttention
 from panther_pipeline.scoring.history.config import HistoryConfig
@@ -20,7 +18,7 @@ from panther_pipeline.scoring.history.network import HistoryNetwork, HistoryPool
 from panther_pipeline.scoring.history.textcnn import TextCNN
 from panther_pipeline.scoring.loop import HeadRows, predict, train_network
 from panther_pipeline.scoring.scores import collect_scores, empty_scores, tabulate_scores
-from panther_pipeline.scoring.search import choose_setting
+from panther_pipeline.scoring.search import fit_seeds
 from panther_pipeline.scoring.task import FIT, FraudTask
 
 logger = logging.getLogger(__name__)
@@ -64,9 +62,9 @@ def _fit_kind(
         build = network_builder(kind, rows, histories, setting, config)
         return _score_unfitted(train_network(build, rows, setting, seed, name), rows, task)
 
-    setting = choose_setting(name, head, task, lambda c: score(c, c.seeds[0]))
-    seeds = tqdm(head.seeds, desc=name, unit="seed")
-    return collect_scores(*(tabulate_scores(task, score(setting, seed), name, seed) for seed in seeds))
+    scores = fit_seeds(name, head, task, score, lambda probability_R: probability_R)
+    tables = (tabulate_scores(task, score_R, name, seed) for score_R, seed in zip(scores, head.seeds, strict=True))
+    return collect_scores(*tables)
 
 
 def network_builder(
@@ -89,6 +87,6 @@ def _score_unfitted(network: HistoryNetwork, rows: HeadRows, task: FraudTask) ->
     """Calibrated probabilities, float64 (R,); NaN for fit rows, which are most and which nobody asks for."""
     probability_R = np.full(len(task.part_R), np.nan)
     chosen = np.flatnonzero(task.part_R != FIT)
-    logit = predict(network, rows, torch.from_numpy(chosen)).astype(np.float64)
-    probability_R[chosen] = sigmoid(network.platt_slope.item() * logit + network.platt_intercept.item())
+    logit = torch.from_numpy(predict(network, rows, torch.from_numpy(chosen)))
+    probability_R[chosen] = network.to_probability(logit).numpy()
     return probability_R

@@ -10,6 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from panther_pipeline.scoring.calibration import CalibrationKind
+
+_UNCALIBRATED = {"platt_slope": 1.0, "platt_intercept": 0.0, "isotonic_logits_K": [], "isotonic_values_K": []}
+
 
 class HeadNetwork(nn.Module):
     """Standardised inputs → logit, with the statistics of the fit rows and the calibration as buffers."""
@@ -44,13 +48,22 @@ class HeadNetwork(nn.Module):
         return self.score(*self.standardise(numbers_RF, embedding_RD)) + self.log_odds
 
     def calibrated(self, numbers_RF: Tensor, embedding_RD: Tensor) -> Tensor:
-        """Probabilities (R,), float64: in float32 neighbours would become equal, and a ranking lose their order."""
-        logit_R = self._straighten(self(numbers_RF, embedding_RD).double())
-        return torch.sigmoid(self.platt_slope.double() * logit_R + self.platt_intercept.double())
+        """Probabilities (R,), float64."""
+        return self.to_probability(self(numbers_RF, embedding_RD))
+
+    def to_probability(self, logit_R: Tensor) -> Tensor:
+        """Calibrated, float64: in float32 neighbours would become equal, and a ranking lose their order."""
+        straight_R = self._straighten(logit_R.double())
+        return torch.sigmoid(self.platt_slope.double() * straight_R + self.platt_intercept.double())
+
+    @property
+    def calibration(self) -> CalibrationKind:
+        """How its probabilities are made."""
+        return "isotonic" if len(self.isotonic_logits_K) else "platt"
 
     def set_calibration(self, buffers: Mapping[str, np.ndarray]) -> None:
-        """Take over the numbers of a fitted scaler, `scoring.calibration`; knots may be as many as they are."""
-        for name, values in buffers.items():
+        """Take over the numbers of a fitted scaler, `scoring.calibration`, in place of all earlier ones."""
+        for name, values in (_UNCALIBRATED | dict(buffers)).items():
             setattr(self, name, torch.as_tensor(values, dtype=getattr(self, name).dtype))
 
     def _straighten(self, logit_R: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ import polars as pl
 from panther_pipeline.cache.embed import EventEmbeddingConfig, as_of_rows
 from panther_pipeline.errors import ConfigurationError
 from panther_pipeline.model.backbone import Backbone
-from panther_pipeline.scoring.calibration import PlattScaler
+from panther_pipeline.scoring.calibration import fit_scaler
 from panther_pipeline.scoring.head import FraudHead
 from panther_pipeline.scoring.networks.base import HeadNetwork
 from panther_pipeline.scoring.networks.build import build_network
@@ -94,19 +94,17 @@ def _start_network(task: FraudTask, head: FraudHead, config: TuningConfig) -> He
     network = trained = head.copy_network()
     if config.head == "fresh":
         network = build_network(len(trained.number_mean_F), head.embedding_dim, head.config)
-        for own, value in zip(network.buffers(), trained.buffers(), strict=True):
-            own.copy_(value)
+        for name, value in trained.named_buffers():
+            setattr(network, name, value.clone())
     network.log_odds -= task.prior_shift
     return network
 
 
 def _calibrate(joint: JointModel, task: FraudTask) -> None:
-    """Correct for the sampling of the fit rows, then Platt scaling, as for the frozen head."""
-    rows = task.rows(CALIBRATION)
-    joint.network.log_odds += task.prior_shift
-    scaler = PlattScaler.fit(joint.logits(rows), task.label_R[rows])
-    joint.network.platt_slope.fill_(scaler.slope)
-    joint.network.platt_intercept.fill_(scaler.intercept)
+    """Correct for the sampling of the fit rows, then calibrate as the frozen head was."""
+    rows, network = task.rows(CALIBRATION), joint.network
+    network.log_odds += task.prior_shift
+    network.set_calibration(fit_scaler(network.calibration, joint.logits(rows), task.label_R[rows]).buffers)
 
 
 def _score(head: FraudHead, joint: JointModel, task: FraudTask) -> np.ndarray:
