@@ -20,10 +20,10 @@ from panther_pipeline.metrics.prequential import MEAN_OF_SHIFTS
 from panther_pipeline.metrics.records import find_value
 from panther_pipeline.model.backbone import Backbone
 from panther_pipeline.model.config import ModelConfig
-from panther_pipeline.pipelines.prequential import create_pipeline, nodes
+from panther_pipeline.pipelines.prequential import create_pipeline
 from panther_pipeline.scoring.fit import HeadConfig
 from panther_pipeline.scoring.shifts import PrequentialConfig, plan_shifts
-from panther_pipeline.scoring.task import FraudTaskConfig
+from panther_pipeline.scoring.task import CALIBRATION, FIT, JUDGED, FraudTaskConfig, choose_rows
 from panther_pipeline.scoring.trees import TreeConfig
 from panther_pipeline.tokenizer.sequences import TokenSequences
 from panther_pipeline.units import epoch_us
@@ -206,26 +206,11 @@ def test_shipped_shifts_fit_into_their_ledgers(environments, load_config):
 
 
 def test_shifts_of_the_test_environment_have_frauds_to_fit_and_judge(finished_project, load_config):
-    data, parameters = finished_project / "data", load_config("test", finished_project)["parameters"]
-    read = {
-        name: pl.read_parquet(next(data.glob(f"*/test/{name}.parquet")))
-        for name in ("valid_events", "event_features", "event_surprises")
-    }
-    blocks = parameters["finetuning"]
-    config = PrequentialConfig(**parameters["prequential"] | {"models": ["panther_head"]})
-    task, splits = FraudTaskConfig(**blocks["task"]), SplitConfig(**parameters["ledger"]["splits"])
-    shifts = nodes.plan_shifts(read["valid_events"].lazy(), config, task, splits)
-    embeddings = nodes.embed_shifts(
-        read["valid_events"].lazy(),
-        Backbone.load(data / "06_models/test/backbone").eval(),
-        TokenSequences.load(data / "05_model_input/test/token_sequences"),
-        read["event_surprises"],
-        shifts,
-        EventEmbeddingConfig(**parameters["embedding"]["events"]),
-    )
-    head, trees = HeadConfig(**blocks["head"] | {"max_epochs": 1}), TreeConfig(**blocks["trees"])
-    scores = nodes.score_shifts(
-        read["valid_events"].lazy(), read["event_features"], embeddings, shifts, config, head, trees
-    )
-    frauds = scores.filter(label=1, model="panther_head").group_by("split", maintain_order=True).len()
-    assert frauds["split"].to_list() == [shift.name for shift in shifts]
+    events = pl.read_parquet(finished_project / "data/03_primary/test/valid_events.parquet")
+    parameters = load_config("test", finished_project)["parameters"]
+    config = PrequentialConfig(**parameters["prequential"])
+    task, splits = FraudTaskConfig(**parameters["finetuning"]["task"]), SplitConfig(**parameters["ledger"]["splits"])
+    for shift in plan_shifts(events, config, task, splits):
+        part_N, _ = choose_rows(events, shift.task, shift.splits)
+        for part in (FIT, CALIBRATION, JUDGED):
+            assert (events["label"].filter(pl.Series(part_N == part)) == 1).any(), (shift.name, part)
