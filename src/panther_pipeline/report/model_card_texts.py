@@ -56,15 +56,15 @@ PROTOCOL = [
     ),
     "Users without training events are part of the first table and have a table of their own.",
     (
-        "Fraud: deviation_surprise and deviation_cosine know no fraud: they rank by how improbable a transaction was "
-        "for its user, and how unlike the expected one. trees_features sees point-in-time features, trees_embeddings "
-        "the cached embedding, trees_both both, panther_head the fused head. Where they are: head_features is that head "
-        "on features alone; head_textcnn and head_attention also read the user's recent transactions, up to what the "
-        "cache had seen; head_distilled reads what panther_head reads and was taught by head_attention; head_tuned and "
-        "head_lora are panther_head with the backbone tuned for fraud, as a whole and by low-rank updates. All on the "
-        "same events, at natural prevalence, with labels only once they were known. Settings of trees and head, the "
-        "epoch of the head and the calibration are chosen on the calibration rows; of the fit rows a sample of the "
-        "non-frauds may be used."
+        "Fraud: deviation_surprise and deviation_cosine know no fraud: they rank by how improbable a transaction "
+        "was for its user, and how unlike the expected one. trees_features sees point-in-time features, "
+        "trees_embeddings the cached embedding, trees_both both, panther_head the fused head. Where they are: "
+        "head_features is that head on features alone; head_textcnn and head_attention also read the user's recent "
+        "transactions, up to what the cache had seen; head_distilled reads what panther_head reads and was taught "
+        "by head_attention; head_tuned and head_lora are panther_head with the backbone tuned for fraud, as a whole "
+        "and by low-rank updates. All on the same events, at natural prevalence, with labels only once they were "
+        "known. Settings of trees and head, the epoch of the head and the calibration are chosen on the calibration "
+        "rows; of the fit rows a sample of the non-frauds may be used."
     ),
     (
         "Labels of users: only what the user did strictly before the label's date is read. features are aggregates of "

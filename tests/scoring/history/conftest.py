@@ -135,6 +135,7 @@ def make_task(label_R: np.ndarray, embeddings_RD: np.ndarray, rng: np.random.Gen
             "label": label_R,
             "amount_cents": np.full(num, 100),
             "event_seq": np.arange(num),
+            "cold": np.zeros(num, dtype=bool),
         }
     )
     return FraudTask(
