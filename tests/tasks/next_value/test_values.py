@@ -58,10 +58,10 @@ def test_attribute_without_a_value_in_training_is_left_out_with_a_warning(events
     assert "'counterparty': its next value is not forecast" in caplog.text
 
 
-@pytest.mark.parametrize("none", [None, []])
-def test_no_attributes_give_no_fields(events, sequences, config, none):
-    wanted = config.model_copy(update={"attributes": none})
-    assert fit_value_fields(events.lazy(), sequences, wanted) == []
+@pytest.mark.parametrize(("attributes", "names"), [(None, ["category", "counterparty"]), ([], [])])
+def test_null_is_all_attributes_and_an_empty_list_is_none(events, sequences, config, attributes, names):
+    wanted = config.model_copy(update={"attributes": attributes})
+    assert [f.name for f in fit_value_fields(events.lazy(), sequences, wanted)] == names
 
 
 def test_events_of_another_run_are_refused(events, sequences, config):

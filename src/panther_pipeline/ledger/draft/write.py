@@ -154,10 +154,10 @@ def _model(proposal: Proposal) -> list[str]:
 
 
 def _next_values(proposal: Proposal) -> list[str]:
-    """The categories that make the token, and the counterparty: base names those of its own ledger."""
+    """The categories that make the token, and the counterparty."""
     names = [field["name"] for field in proposal.fields.value if field["source"] == "category"]
     names += ["counterparty"] if proposal.schema["counterparty"].value else []
-    note = "Whose next value is forecast beside the token: categories, or counterparty; [] = none."
+    note = "Whose next value is forecast beside the token: categories, or counterparty; null = all, [] = none."
     return ["", "finetuning:", "  next_value:", *_comment(note, 4), *_dump({"attributes": names}, 4)]
 
 

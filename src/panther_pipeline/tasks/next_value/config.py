@@ -8,7 +8,7 @@ from panther_pipeline.config import Config
 class NextValueConfig(Config):
     """Attributes whose next value is forecast, each by a head of its own on the states of the frozen backbone."""
 
-    attributes: list[str] | None  # categorical attributes, or counterparty; null or [] = none
+    attributes: list[str] | None  # categorical attributes, or counterparty; null = all, [] = none
     max_values: int = Field(ge=1)  # the most frequent ones of training; another value is a miss for every model
     copy_past: bool  # values the user had before count for more, the more often the user had them
     max_events: int = Field(ge=1)  # training events fitted on, drawn at random

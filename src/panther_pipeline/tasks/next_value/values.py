@@ -39,8 +39,9 @@ def fit_value_fields(events: pl.LazyFrame, sequences: TokenSequences, config: Ne
         ConfigurationError: the ledger has no such categorical attribute; names those it has.
         ArtifactError: the sequences were made of other events.
     """
-    wanted = config.attributes or []
-    _refuse_unknown(wanted, events)
+    known = _forecastable(events)
+    wanted = known if config.attributes is None else config.attributes
+    _refuse_unknown(wanted, known)
     fields = [_fit_field(name, _read_values(events, sequences, name), sequences, config) for name in wanted]
     for field in fields:
         if not field.categories:
@@ -75,13 +76,17 @@ def _read_values(events: pl.LazyFrame, sequences: TokenSequences, name: str) -> 
     return values_N
 
 
-def _refuse_unknown(wanted: list[str], events: pl.LazyFrame) -> None:
+def _forecastable(events: pl.LazyFrame) -> list[str]:
+    """The categorical attributes of the ledger, and its counterparty."""
     schema = events.lazy().collect_schema()
-    known = [name for name, kind in schema.items() if kind == pl.String and name not in ROLE_COLUMNS]
-    known += [_COUNTERPARTY] if _COUNTERPARTY in schema else []
+    names = [name for name, kind in schema.items() if kind == pl.String and name not in ROLE_COLUMNS]
+    return names + ([_COUNTERPARTY] if _COUNTERPARTY in schema else [])
+
+
+def _refuse_unknown(wanted: list[str], known: list[str]) -> None:
     unknown = [name for name in wanted if name not in known]
     if unknown:
         raise ConfigurationError(
             f"finetuning.next_value.attributes names {', '.join(unknown)}, which this ledger does not have as a "
-            f"category. It has: {', '.join(known) or 'none'}. Name some of these, or [] to forecast none."
+            f"category. It has: {', '.join(known) or 'none'}. Name some of these, null for all, or [] for none."
         )
