@@ -57,7 +57,7 @@ def test_every_attribute_becomes_a_task_of_its_own(load_config):
 
 
 def test_no_attributes_end_without_heads_ranks_and_records(load_config):
-    catalog = run_pipelines(read_block(load_config).model_copy(update={"attributes": None}))
+    catalog = run_pipelines(read_block(load_config).model_copy(update={"attributes": []}))
     assert catalog.load("next_value_heads").heads == []
     assert catalog.load("next_value_ranks").is_empty()
     assert catalog.load("next_value_metrics") == []

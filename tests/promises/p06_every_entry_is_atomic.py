@@ -29,6 +29,7 @@ READ_ONLY = {
     "panther_pipeline.datasets.ExcelDataset",
     "panther_pipeline.datasets.FraudKindsDataset",
     "panther_pipeline.datasets.ParquetDataset",
+    "panther_pipeline.datasets.SourceArtifactDataset",
     "panther_pipeline.datasets.TablesDataset",
     "panther_pipeline.datasets.simulated_ledger.SimulatedLedgerDataset",
 }

@@ -10,13 +10,12 @@ Shape letters: R rows, K knots.
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
-CalibrationKind = Literal["platt", "isotonic"]
+from panther_pipeline.scoring.networks.config import CalibrationKind
 
 _EDGE = 1e-7  # keeps the logit of a score of 0 or 1 finite
 _TILT = 1e-3  # calibrated logit per raw logit within a step: keeps its order, moves odds by 0.1 % per unit

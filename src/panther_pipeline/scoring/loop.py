@@ -17,8 +17,9 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from panther_pipeline.errors import TrainingError
-from panther_pipeline.scoring.calibration import CalibrationKind, fit_scaler
+from panther_pipeline.scoring.calibration import fit_scaler
 from panther_pipeline.scoring.networks.base import HeadNetwork
+from panther_pipeline.scoring.networks.config import CalibrationKind
 from panther_pipeline.scoring.search import Searchable
 from panther_pipeline.scoring.task import CALIBRATION, FIT, FraudTask
 

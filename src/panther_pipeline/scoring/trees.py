@@ -17,7 +17,8 @@ from pydantic import Field
 from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_limits
 
-from panther_pipeline.scoring.calibration import CalibrationKind, IsotonicScaler, PlattScaler, fit_scaler, to_logit
+from panther_pipeline.scoring.calibration import IsotonicScaler, PlattScaler, fit_scaler, to_logit
+from panther_pipeline.scoring.networks.config import CalibrationKind
 from panther_pipeline.scoring.rows import LabelledRows
 from panther_pipeline.scoring.scores import collect_scores, empty_scores, tabulate_scores
 from panther_pipeline.scoring.search import Searchable, fit_seeds

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from panther_pipeline.scoring.calibration import CalibrationKind
+from panther_pipeline.scoring.networks.config import CalibrationKind
 
 _UNCALIBRATED = {"platt_slope": 1.0, "platt_intercept": 0.0, "isotonic_logits_K": [], "isotonic_values_K": []}
 

@@ -6,6 +6,8 @@ from pydantic import Field
 
 from panther_pipeline.config import Config
 
+CalibrationKind = Literal["platt", "isotonic"]  # here, since what serves a head imports nothing that fits one
+
 
 class NetworkConfig(Config):
     """Kind and sizes of the head; `logistic` has none of the sizes, `deep_fm` no cross layers."""
