@@ -1,10 +1,7 @@
 """The `finetune` pipeline on an in-memory catalog, and the parameters that ship."""
 
-from datetime import UTC, datetime, timedelta
-
 import numpy as np
 import polars as pl
-import pytest
 import torch
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
@@ -41,30 +38,6 @@ SPLITS = SplitConfig(
 def read_blocks(load_config, env: str = "base") -> dict:
     parameters = load_config(env)["parameters"]
     return {name: block(**parameters["finetuning"][name]) for name, block in BLOCKS.items()}
-
-
-@pytest.fixture
-def valid_events() -> pl.DataFrame:
-    rng = np.random.default_rng(0)
-    num = 1200
-    label = (rng.random(num) < 0.1).astype(np.int8)
-    minutes = rng.integers(0, 30 * 1440, num)
-    times = pl.Series([datetime(2024, 1, 1, tzinfo=UTC) + timedelta(minutes=int(m)) for m in minutes])
-    return (
-        pl.DataFrame(
-            {
-                "user_id": [f"u{i:02d}" for i in rng.integers(0, 50, num)],
-                "event_id": [f"e{i}" for i in range(num)],
-                "event_time": times.cast(pl.Datetime("us", "UTC")),
-                "amount_cents": (3000 + 1500.0 * label + rng.normal(0, 300, num)).astype(np.int64),
-                "counterparty": [f"m{i}" for i in rng.integers(0, 20, num)],
-                "label": label,
-                "label_time": times.cast(pl.Datetime("us", "UTC")) + timedelta(days=3),
-            }
-        )
-        .sort("user_id", "event_time")
-        .with_columns(event_seq=pl.int_range(pl.len()).over("user_id"))
-    )
 
 
 class KeptDataset(MemoryDataset):
@@ -132,9 +105,9 @@ def run_pipeline(
     return catalog
 
 
-def test_finetune_makes_all_its_outputs(load_config, valid_events):
+def test_finetune_makes_all_its_outputs(load_config, labelled_events):
     assert create_pipeline().all_outputs() >= OUTPUTS
-    catalog = run_pipeline(load_config, valid_events, "full+lora", ["textcnn", "attention", "distilled"])
+    catalog = run_pipeline(load_config, labelled_events, "full+lora", ["textcnn", "attention", "distilled"])
     scores = catalog.load("fraud_scores")
     assert set(scores["model"]) == {*FRAUD_MODELS, *OPTIONAL_MODELS}
     assert scores["score"].is_between(0, 1).all()
@@ -145,18 +118,18 @@ def test_finetune_makes_all_its_outputs(load_config, valid_events):
     assert catalog.load("distilled_head").is_trained
 
 
-def test_models_that_cost_minutes_are_off_unless_asked_for(environments, load_config, valid_events):
+def test_models_that_cost_minutes_are_off_unless_asked_for(environments, load_config, labelled_events):
     assert read_blocks(load_config)["tuning"].methods is None
     assert {env for env in environments if read_blocks(load_config, env)["history"].models} == {"test"}
-    catalog = run_pipeline(load_config, valid_events)
+    catalog = run_pipeline(load_config, labelled_events)
     assert set(catalog.load("fraud_scores")["model"]) == set(FRAUD_MODELS)
     assert catalog.load("tuned_backbone").digest == make_backbone().digest
     assert not catalog.load("lora_head").is_trained
     assert not catalog.load("distilled_head").is_trained
 
 
-def test_finetune_ends_well_on_a_ledger_without_labels(load_config, valid_events):
-    bare = valid_events.with_columns(label=pl.lit(None, pl.Int8), label_time=pl.lit(None, pl.Datetime("us", "UTC")))
+def test_finetune_ends_well_on_a_ledger_without_labels(load_config, labelled_events):
+    bare = labelled_events.with_columns(label=pl.lit(None, pl.Int8), label_time=pl.lit(None, pl.Datetime("us", "UTC")))
     catalog = run_pipeline(load_config, bare, "full+lora", ["textcnn", "attention", "distilled"])
     assert catalog.load("fraud_scores").is_empty()
     assert not catalog.load("fraud_head").is_trained

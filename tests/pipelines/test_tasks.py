@@ -1,10 +1,9 @@
 """Labels of users and merchant risk, as the `finetune` pipeline has them, on an in-memory catalog."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import numpy as np
 import polars as pl
-import pytest
 import torch
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
@@ -43,30 +42,6 @@ def read_merchant_blocks(load_config, env: str = "base") -> dict:
     parameters = load_config(env)["parameters"]["finetuning"]["merchant_risk"]
     assert set(parameters) == set(MERCHANT_BLOCKS)
     return {name: block(**parameters[name]) for name, block in MERCHANT_BLOCKS.items()}
-
-
-@pytest.fixture
-def valid_events() -> pl.DataFrame:
-    rng = np.random.default_rng(0)
-    num = 1200
-    label = (rng.random(num) < 0.1).astype(np.int8)
-    minutes = rng.integers(0, 30 * 1440, num)
-    times = pl.Series([datetime(2024, 1, 1, tzinfo=UTC) + timedelta(minutes=int(m)) for m in minutes])
-    return (
-        pl.DataFrame(
-            {
-                "user_id": [f"u{i:02d}" for i in rng.integers(0, 50, num)],
-                "event_id": [f"e{i}" for i in range(num)],
-                "event_time": times.cast(pl.Datetime("us", "UTC")),
-                "amount_cents": (3000 + 1500.0 * label + rng.normal(0, 300, num)).astype(np.int64),
-                "counterparty": [f"m{i}" for i in rng.integers(0, 20, num)],
-                "label": label,
-                "label_time": times.cast(pl.Datetime("us", "UTC")) + timedelta(days=3),
-            }
-        )
-        .sort("user_id", "event_time")
-        .with_columns(event_seq=pl.int_range(pl.len()).over("user_id"))
-    )
 
 
 def user_label_inputs(load_config, valid_events: pl.DataFrame) -> dict:
@@ -127,8 +102,8 @@ def run_pipeline(load_config, valid_events: pl.DataFrame, **changes) -> DataCata
     return catalog
 
 
-def test_tasks_score_with_every_model(load_config, valid_events):
-    catalog = run_pipeline(load_config, valid_events)
+def test_tasks_score_with_every_model(load_config, labelled_events):
+    catalog = run_pipeline(load_config, labelled_events)
     labels = catalog.load("user_label_scores")
     assert set(labels["model"]) == set(USER_LABEL_MODELS) - {CONSTANT}
     assert labels.group_by("model").len()["len"].unique().to_list() == [100]
@@ -136,8 +111,8 @@ def test_tasks_score_with_every_model(load_config, valid_events):
     assert set(catalog.load("merchant_risk_scores")["model"]) == set(MERCHANT_MODELS)
 
 
-def test_tasks_end_well_on_a_ledger_without_labels(load_config, valid_events, caplog):
-    bare = valid_events.with_columns(label=pl.lit(None, pl.Int8), label_time=pl.lit(None, pl.Datetime("us", "UTC")))
+def test_tasks_end_well_on_a_ledger_without_labels(load_config, labelled_events, caplog):
+    bare = labelled_events.with_columns(label=pl.lit(None, pl.Int8), label_time=pl.lit(None, pl.Datetime("us", "UTC")))
     nobody = pl.DataFrame(schema={"user_id": pl.String, "as_of": pl.Datetime("us", "UTC"), "label": pl.Int8})
     catalog = run_pipeline(load_config, bare, user_labels=nobody)
     assert catalog.load("user_label_scores").is_empty()
