@@ -39,7 +39,7 @@ METRICS = ("hr@1", "hr@10", "nats")
 
 def learn_from_share(sequences: TokenSequences, share: float) -> TokenSequences:
     """The same events, with training and validation of a fixed share of users alone."""
-    is_in_U = np.array([is_held_out(user, share) for user in sequences.user_ids])
+    is_in_U = np.array([is_held_out(f"share of {user}", share) for user in sequences.user_ids])
     keeps_N = is_in_U[sequences.user_ix_N()] | (sequences.split_N == TEST)
     return replace(sequences, split_N=np.where(keeps_N, sequences.split_N, UNUSED).astype(np.int8))
 

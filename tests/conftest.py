@@ -59,6 +59,7 @@ def finished_project(tmp_path_factory, worker_id) -> Path:
     folder, finished = shared / "project", shared / "project.finished"
     with FileLock(shared / "project.lock"):
         if not finished.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # what a run that failed in another process left
             _copy_project(folder)
             run_kedro(folder, "run", "--env=test")
             finished.touch()

@@ -84,20 +84,24 @@ def test_run_is_one_tracked_run_with_all_it_needs(finished_project):
     assert {i.dataset.name for i in run.inputs.dataset_inputs} >= {"raw_transactions", "raw_profiles"}
 
 
-def test_one_pipeline_runs_alone_from_what_is_there(finished_project, kedro_command, tmp_path):
-    card = finished_project / "data/08_reporting/test/vocabulary.parquet"
+@pytest.fixture(scope="module")
+def own_project(finished_project, tmp_path_factory):
+    """A copy to write into: other test processes read the shared one."""
+    return shutil.copytree(finished_project, tmp_path_factory.mktemp("own") / "project", symlinks=True)
+
+
+def test_one_pipeline_runs_alone_from_what_is_there(own_project, kedro_command):
+    card = own_project / "data/08_reporting/test/vocabulary.parquet"
     before = pl.read_parquet(card)
-    kedro_command(finished_project, "run", "--env=test", "--pipelines=tokenize")
+    kedro_command(own_project, "run", "--env=test", "--pipelines=tokenize")
     assert pl.read_parquet(card).equals(before)
 
 
-def test_named_run_writes_beside_the_ledger_and_not_over_it(finished_project, kedro_command):
-    before = (finished_project / "data/02_intermediate/test/events.parquet").stat().st_mtime_ns
-    kedro_command(finished_project, "run", "--env=test", "--pipelines=ingest", "--params=ledger_name=variant")
-    assert (finished_project / "data/02_intermediate/variant/events.parquet").is_file()
-    assert (finished_project / "data/02_intermediate/test/events.parquet").stat().st_mtime_ns == before
-    shutil.rmtree(finished_project / "data/02_intermediate/variant")
-    shutil.rmtree(finished_project / "data/03_primary/variant")
+def test_named_run_writes_beside_the_ledger_and_not_over_it(own_project, kedro_command):
+    before = (own_project / "data/02_intermediate/test/events.parquet").stat().st_mtime_ns
+    kedro_command(own_project, "run", "--env=test", "--pipelines=ingest", "--params=ledger_name=variant")
+    assert (own_project / "data/02_intermediate/variant/events.parquet").is_file()
+    assert (own_project / "data/02_intermediate/test/events.parquet").stat().st_mtime_ns == before
 
 
 def test_missing_input_is_one_sentence_naming_the_pipeline(finished_project, kedro_command, tmp_path):
@@ -143,10 +147,10 @@ def test_broken_source_leaves_earlier_results_untouched(finished_project, kedro_
     assert (project / "data/02_intermediate/test/events.parquet").read_bytes() == before
 
 
-def test_factored_tokenizer_runs_end_to_end_beside_the_structured_one(finished_project, kedro_command, metrics):
+def test_factored_tokenizer_runs_end_to_end_beside_the_structured_one(own_project, kedro_command, metrics):
     params = "--params=tokenizer.vocabulary.kind=factored,ledger_name=test_factored"
-    kedro_command(finished_project, "run", "--env=test", params)
-    records = json.loads((finished_project / "data/08_reporting/test_factored/metrics.json").read_text())
+    kedro_command(own_project, "run", "--env=test", params)
+    records = json.loads((own_project / "data/08_reporting/test_factored/metrics.json").read_text())
     factored = pl.DataFrame(records, infer_schema_length=None)
 
     def measured(table, model):
@@ -158,6 +162,6 @@ def test_factored_tokenizer_runs_end_to_end_beside_the_structured_one(finished_p
     for model in ("popularity", "markov", "oracle"):
         same = [table.filter(model=model, task="next_transaction") for table in (factored, metrics)]
         assert same[0].equals(same[1])
-    likeliest = pl.read_parquet(finished_project / "data/07_model_output/test_factored/next_transactions.parquet")
+    likeliest = pl.read_parquet(own_project / "data/07_model_output/test_factored/next_transactions.parquet")
     assert likeliest["token"].str.count_matches("|", literal=True).min() >= 2
     assert set(factored.filter(task="fraud")["model"]) >= {"trees_both", "panther_head"}

@@ -210,6 +210,7 @@ def run_evaluate(sequences, **changes) -> dict:
         "params:evaluation.user_map.seed": 0,
         "params:pretraining.training.seed": 77,
         "code_version": {"commit": "abc123", "changed": "true"},
+        "transfer_report": {"source": "older_bank", "train_end": "2023-06-01"},
         "next_value_heads": NextValueHeads([], dim=16, backbone_digest=""),
         **{f"params:evaluation.{name}": BLOCKS[name](**values) for name, values in VALUES.items()},
         **changes,

@@ -125,6 +125,7 @@ def run_pipeline(blocks):
             ),
             "backbone": backbone,
             "code_version": {"commit": "abc", "changed": "false"},
+            "transfer_report": {"source": None},
         }
         pipeline = create_pipeline()
         assert pipeline.inputs() == set(inputs)

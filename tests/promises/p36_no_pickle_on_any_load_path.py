@@ -28,6 +28,7 @@ import polars as pl
 from panther_pipeline.cache.store import OnlineStore
 from panther_pipeline.model.backbone import Backbone
 from panther_pipeline.scoring.head import FraudHead
+from panther_pipeline.tasks.next_value.head import NextValueHeads
 from panther_pipeline.tokenizer.sequences import TokenSequences
 from panther_pipeline.tokenizer.tokenizer import Tokenizer
 
@@ -37,6 +38,11 @@ sequences = TokenSequences.load(data / "05_model_input/test/token_sequences")
 backbone = Backbone.load(data / "06_models/test/backbone")
 store = OnlineStore.load(data / "07_model_output/test/online_store")
 head = FraudHead.load(data / "07_model_output/test/fraud_head")
+for name in ("distilled_head", "tuned_head", "lora_head"):
+    FraudHead.load(data / "07_model_output/test" / name)
+for name in ("tuned_backbone", "lora_backbone"):
+    Backbone.load(data / "07_model_output/test" / name)
+NextValueHeads.load(data / "07_model_output/test/next_value_heads")
 for path in data.rglob("*.parquet"):
     pl.read_parquet(path)
 rng = np.random.default_rng(0)

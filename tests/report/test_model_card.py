@@ -206,7 +206,7 @@ def test_card_says_what_the_taught_head_recovers():
     share = ("head_distilled", "average_precision_gap_recovered", 0.37)
     metrics = make_content().metrics
     text = text_of(render_model_card(make_content(metrics=metrics + fraud_records(*both, share))))
-    assert "recovers 37% of its teacher's lead in average precision (95 % interval 36% to 38%)" in text
+    assert "recovers 37% of the lead of head_attention in average precision (95 % interval 36% to 38%)" in text
     assert "average_precision_gap_recovered" not in text
     assert "without an interval" in recovered_gap(fraud_records(*both, share, low=None, high=None))
     assert "nothing to recover" in recovered_gap(fraud_records(*both))

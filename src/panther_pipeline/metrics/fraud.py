@@ -48,8 +48,8 @@ FRAUD_MODELS = [  # in the order of tables
     "trees_both",
     "panther_head",
 ]
-OPTIONAL_MODELS = [  # after those, where finetuning.head, .history and .tuning name them
-    "head_features",
+HEAD_BASELINE = "head_features"  # the head without the backbone, where finetuning.head asks for it
+OPTIONAL_HEADS = [  # where finetuning.history and finetuning.tuning name them
     "head_textcnn",
     "head_attention",
     "head_distilled",
@@ -57,13 +57,15 @@ OPTIONAL_MODELS = [  # after those, where finetuning.head, .history and .tuning 
     "head_lora",
 ]
 
+OPTIONAL_MODELS = [HEAD_BASELINE, *OPTIONAL_HEADS]  # after FRAUD_MODELS
+
 # What the embeddings add and what the head adds to trees. Fixed beforehand: the best of several is no fair baseline.
 COMPARISONS = [
     ("trees_both", "trees_features"),
     ("panther_head", "trees_features"),
     ("panther_head", "trees_both"),
-    ("panther_head", "head_features"),
-    *((model, "panther_head") for model in OPTIONAL_MODELS[1:]),
+    ("panther_head", HEAD_BASELINE),
+    *((model, "panther_head") for model in OPTIONAL_HEADS),
 ]
 COMPARED_METRICS = ["average_precision", "roc_auc", "recall@0.1%"]
 

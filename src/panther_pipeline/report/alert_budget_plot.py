@@ -60,7 +60,7 @@ def _draw(rows: pl.DataFrame, costs: CostConfig, visible: bool) -> list[go.Scatt
         go.Scatter(
             x=money["alerts_per_day"].round(4).to_list(), y=money["saved"].round(2).to_list(), name="saved", yaxis="y2",
             line={"color": _MONEY, "dash": "dot"}, visible=visible, customdata=money["threshold"].to_list(),
-            hovertemplate="%{y:,.0f} (threshold %{customdata:.4g})",
+            hovertemplate="%{y:,.0f} (threshold %{customdata:.9g})",
         )
     )  # fmt: skip
     best = rows.filter("is_chosen")

@@ -11,7 +11,7 @@ from panther_pipeline.metrics.fraud import order_models
 
 COLORS = (
     "#8a94a6", "#e08b2c", "#2a9d8f", "#3b6fd4", "#b5489b", "#c2453d", "#7a5c3e", "#6f9bd8", "#556b2f", "#c7a23a",
-    "#444c5c",
+    "#444c5c", "#d46a9f",
 )  # fmt: skip
 _MAX_POINTS, _NUM_BINS, _SMALLEST = 400, 12, 1e-6
 

@@ -4,7 +4,7 @@ from html import escape
 from typing import Any
 
 from panther_pipeline.metrics.distillation import GAP_RECOVERED, PLAIN, STUDENT, TEACHER
-from panther_pipeline.metrics.fraud import FRAUD_MODELS, OPTIONAL_MODELS
+from panther_pipeline.metrics.fraud import FRAUD_MODELS, OPTIONAL_HEADS, OPTIONAL_MODELS
 from panther_pipeline.metrics.records import find_value
 
 Record = dict[str, Any]
@@ -23,7 +23,7 @@ FRAUD_METRICS = [
 ]
 LOWER_IS_BETTER = ("brier", "expected_calibration_error", "bits_per_transaction")
 _COLUMNS_PER_TABLE = 6  # more do not fit the page with their intervals
-_OURS = ("panther", "panther_head", *OPTIONAL_MODELS, *TUPLE_MODELS)
+_OURS = ("panther", "panther_head", *OPTIONAL_HEADS, *TUPLE_MODELS)
 
 
 def table(
@@ -108,10 +108,11 @@ def fraud_table(metrics: list[Record], split: str = "test") -> str:
         return metric_table([], FRAUD_MODELS, FRAUD_METRICS, caption)
     models = FRAUD_MODELS + _ordered({r["model"] for r in records} - set(FRAUD_MODELS), OPTIONAL_MODELS)
     columns = _ordered({r["metric"] for r in records}, FRAUD_METRICS)
-    seeds = max(r["seeds"] for r in records)
+    fewest, most = min(r["seeds"] for r in records), max(r["seeds"] for r in records)
+    seeds = f"{most}" if fewest == most else f"{fewest} to {most}"
     caption = (
         f"{max(r['n'] for r in records):,} labelled transactions at their natural prevalence, {seeds} "
-        f"{'seed' if seeds == 1 else 'seeds'}; 95 % intervals over users; the best of each column in colour."
+        f"{'seed' if most == 1 else 'seeds'}; 95 % intervals over users; the best of each column in colour."
     )
     parts = [columns[at : at + _COLUMNS_PER_TABLE] for at in range(0, len(columns), _COLUMNS_PER_TABLE)]
     return "".join(metric_table(records, models, part, caption if part is parts[-1] else "") for part in parts)
@@ -163,8 +164,9 @@ def recovered_gap(metrics: list[Record]) -> str:
         else f"without an interval, since that of the lead of {TEACHER} reaches 0"
     )  # fmt: skip
     return (
-        f"<p>{STUDENT} reads what {PLAIN} reads and was taught by {TEACHER}, which reads the history. It recovers "
-        f"{share['value']:.0%} of its teacher's lead in average precision ({interval}).</p>"
+        f"<p>{STUDENT} reads what {PLAIN} reads and was taught by heads of the kind of {TEACHER}, which "
+        f"read the history and were fitted on other users. It recovers {share['value']:.0%} of the lead of {TEACHER} "
+        f"in average precision ({interval}).</p>"
     )
 
 

@@ -50,9 +50,10 @@ PROTOCOL = [
         "with a factored tokenizer scores combinations only and is not in the table of tokens."
     ),
     (
-        "Intervals: percentile bootstrap over users, who are drawn with all their events; differences are "
-        "paired. The baseline in a difference is the one with the highest number on this test window, which "
-        "favours it."
+        "Intervals: percentile bootstrap over users (merchant risk: over counterparties), who are drawn with all their "
+        "events; differences are paired. In a forecast the baseline of a difference is the one with the highest number "
+        "on this test window, which favours it; in every other task the pairs were fixed beforehand. An interval says "
+        "nothing of the luck of a single seed: tables name how many there were."
     ),
     "Users without training events are part of the first table and have a table of their own.",
     (

@@ -19,7 +19,7 @@ def user_label_section(metrics: list[dict[str, Any]]) -> str:
     judged = folds if first["split"] == OUT_OF_FOLD else "later than those fitted on"
     caption = (
         f"{first['n']:,} labels{positives}, {judged}; 95 % intervals over users; the best of each column in colour. "
-        "constant: the share of positives for everybody."
+        "constant: the share of positives among the judged labels, for everybody; nobody knows it beforehand."
     )
     numbers = metric_table(records, USER_LABEL_MODELS, list(METRICS), caption)
     return numbers + difference_table(metrics, TASK) + _repeats(records)

@@ -1,6 +1,7 @@
 """What identifies the run a card is about."""
 
 import hashlib
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,11 @@ _SHOWN_DIGITS = 16
 
 
 def describe_run(
-    sequences: TokenSequences, backbone: Backbone, code_version: dict[str, str], seed: int
+    sequences: TokenSequences,
+    backbone: Backbone,
+    code_version: dict[str, str],
+    seed: int,
+    transfer_report: dict[str, Any],
 ) -> dict[str, str]:
     """Fingerprints, counts and periods, as texts for the head of the card.
 
@@ -21,6 +26,7 @@ def describe_run(
         backbone: the model that was measured.
         code_version: commit and changes, from `read_code_version`.
         seed: of training.
+        transfer_report: which ledger's backbone training began with; source None = with fresh weights.
     """
     commit = code_version["commit"][:_SHOWN_DIGITS] or "not in a git checkout"
     facts = {
@@ -35,6 +41,9 @@ def describe_run(
         "backbone weights": f"{sum(p.numel() for p in backbone.parameters()):,}",
         "context": f"{backbone.max_events} events",
     }
+    if transfer_report["source"] is not None:
+        began = f"the backbone of {transfer_report['source']}, which learnt until {transfer_report['train_end']}"
+        facts["training began with"] = began
     for split in (TRAIN, VALID, TEST):
         facts[SPLIT_NAMES[split]] = _period(sequences, sequences.split_N == split)
     unused = int((sequences.split_N == UNUSED).sum())

@@ -80,3 +80,10 @@ def test_horizon_longer_than_the_test_is_warned_about(config, splits, caplog):
 def test_labels_that_come_after_the_test_begins_leave_nothing_to_fit(config, splits, caplog):
     assert place_instants(TIMES_US, labels(300), config, splits) == {}
     assert "labels known in time" in caplog.text
+
+
+def test_horizons_of_earlier_instants_end_before_the_embargo(config, splits):
+    parts = place_instants(TIMES_US, labels(0), config, splits.model_copy(update={"embargo_days": 6.0}))
+    earlier = [t for t, part in parts.items() if part != "test"]
+    assert min(instants(parts, "test")) == TEST_US + 6 * DAY_US
+    assert TEST_US - 2 * config.horizon_days * DAY_US < max(earlier) + config.horizon_days * DAY_US <= TEST_US

@@ -40,6 +40,21 @@ def test_counterparty_never_seen_has_no_row_until_the_instant_after(ledger, conf
     assert "had no earlier event and no row" in caplog.text
 
 
+def test_counterparty_with_an_unlabelled_horizon_has_no_row_unless_struck(ledger, config, splits, rows):
+    events, deviations = ledger
+    as_of = rows.filter(part="test")["as_of"].min()
+    ahead = pl.col("event_time").is_between(as_of, as_of + timedelta(days=config.horizon_days), "left")
+    here = rows.filter(as_of=as_of)
+    chosen = pl.concat([here.filter(label=label)["counterparty"].head(3) for label in (0, 1)])
+    silent = ahead & (pl.col("label") == 0) & pl.col("counterparty").is_in(chosen.implode())
+    unknown = events.with_columns(label=pl.when(~silent).then("label"))
+    table = tabulate_rows(unknown, deviations, config, splits).filter(as_of=as_of)
+    gone = set(events.filter(silent)["counterparty"]) - set(here.filter(label=1)["counterparty"])
+    assert gone
+    assert set(here["counterparty"]) - set(table["counterparty"]) == gone
+    assert table.filter(label=1)["counterparty"].equals(here.filter(label=1)["counterparty"])
+
+
 def test_row_order_of_the_ledger_does_not_matter(ledger, config, splits, rows):
     order = np.random.default_rng(0).permutation(ledger[0].height)
     assert tabulate_rows(*(table[order] for table in ledger), config, splits).equals(rows)

@@ -11,6 +11,8 @@ from pydantic import ValidationError
 
 from panther_pipeline.tasks.user_label.aggregates import HistoryConfig, aggregate_histories
 
+from .conftest import START, draw_events
+
 CONFIG = HistoryConfig(windows_days=[7, 30], max_values=2, use_profiles=True)
 LABELS = [("u0", 50, 1), ("u0", 120, 0), ("u1", 90, 0), ("u2", 199, 1), ("u3", 0, 0), ("u5", 60, 0)]
 PROFILES = pl.DataFrame(
@@ -161,3 +163,15 @@ def test_ledger_without_labels_or_amounts_runs_through(events, label_table):
 def test_windows_that_make_no_sense_are_refused(days):
     with pytest.raises(ValidationError, match="windows_days"):
         HistoryConfig(windows_days=days, max_values=2, use_profiles=False)
+
+
+def test_values_that_get_a_column_are_those_before_the_labels_to_be_fitted_on(label_table):
+    events = draw_events().with_columns(
+        channel=pl.when(pl.col("event_time") < START + timedelta(days=60)).then(pl.lit("old")).otherwise(pl.lit("new"))
+    )
+    labels = label_table([("u0", 50, 0), ("u1", 55, 1), ("u2", 150, 0)])
+    border = (START + timedelta(days=60)).isoformat()
+    by_time = aggregate_histories(events.lazy(), labels, PROFILES, CONFIG, border)
+    assert "share_channel=old" in by_time.columns
+    assert "share_channel=new" not in by_time.columns
+    assert "share_channel=new" in aggregate_histories(events.lazy(), labels, PROFILES, CONFIG).columns

@@ -24,7 +24,10 @@ def create_card_pipeline() -> Pipeline:
             ),
             Node(
                 describe_run,
-                inputs=["token_sequences", "backbone", "code_version", "params:pretraining.training.seed"],
+                inputs=[
+                    "token_sequences", "backbone", "code_version", "params:pretraining.training.seed",
+                    "transfer_report",
+                ],
                 outputs="run_facts",
                 name="describe_run",
             ),

@@ -191,10 +191,14 @@ def plot_alert_budgets(alert_budgets: pl.DataFrame, config: CostConfig) -> go.Fi
 
 
 def describe_run(
-    token_sequences: TokenSequences, backbone: Backbone, code_version: dict[str, str], seed: int
+    token_sequences: TokenSequences,
+    backbone: Backbone,
+    code_version: dict[str, str],
+    seed: int,
+    transfer_report: dict[str, Any],
 ) -> dict[str, str]:
     """Commit, seed, fingerprints, counts and periods."""
-    return run_facts.describe_run(token_sequences, backbone, code_version, seed)
+    return run_facts.describe_run(token_sequences, backbone, code_version, seed, transfer_report)
 
 
 def write_model_card(

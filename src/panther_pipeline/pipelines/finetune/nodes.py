@@ -77,10 +77,14 @@ def collect_scores(*tables: pl.DataFrame) -> pl.DataFrame:
 
 
 def aggregate_histories(
-    valid_events: pl.LazyFrame, user_labels: pl.DataFrame, profiles: pl.DataFrame, config: UserHistoryConfig
+    valid_events: pl.LazyFrame,
+    user_labels: pl.DataFrame,
+    profiles: pl.DataFrame,
+    config: UserHistoryConfig,
+    protocol: ProtocolConfig,
 ) -> pl.DataFrame:
     """What the events before each labelled date amount to."""
-    return aggregates.aggregate_histories(valid_events.lazy(), user_labels, profiles, config)
+    return aggregates.aggregate_histories(valid_events.lazy(), user_labels, profiles, config, protocol.fit_before)
 
 
 def embed_histories(

@@ -11,7 +11,13 @@ def create_user_label_pipeline() -> Pipeline:
         [
             Node(
                 aggregate_histories,
-                inputs=["valid_events", "user_labels", "profiles", "params:finetuning.user_label.history"],
+                inputs=[
+                    "valid_events",
+                    "user_labels",
+                    "profiles",
+                    "params:finetuning.user_label.history",
+                    "params:finetuning.user_label.protocol",
+                ],
                 outputs="user_label_features",
                 name="aggregate_histories",
             ),

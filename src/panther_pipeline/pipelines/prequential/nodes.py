@@ -70,9 +70,10 @@ def write_prequential_table(
     backbone: Backbone,
     code_version: dict[str, str],
     seed: int,
+    transfer_report: dict[str, Any],
 ) -> str:
     """The metrics as a page for people."""
-    facts = run_facts.describe_run(token_sequences, backbone, code_version, seed)
+    facts = run_facts.describe_run(token_sequences, backbone, code_version, seed, transfer_report)
     return prequential_table.render_prequential_table(prequential_metrics, prequential_shifts, config.seeds, facts)
 
 

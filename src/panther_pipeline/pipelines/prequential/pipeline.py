@@ -65,6 +65,7 @@ def create_pipeline(**kwargs) -> Pipeline:
                     "backbone",
                     "code_version",
                     "params:pretraining.training.seed",
+                    "transfer_report",
                 ],
                 outputs="prequential_table",
                 name="write_prequential_table",

@@ -42,7 +42,7 @@ def place_instants(
 
     The grid starts with the test window. A test instant's whole horizon lies in the test window and in the ledger; of
     an earlier instant the longest window lies in the ledger, and the horizon's labels were known before the part after
-    it begins.
+    it begins, and before `valid_end` where an embargo stands between.
 
     Args:
         time_us_E: int64, ascending.
@@ -64,7 +64,8 @@ def place_instants(
         start_us = max(start_us, to_us(parse_instant(config.fit_start)))
     # Backwards from the test, so that both lie on one grid.
     earlier = np.arange(test_start_us - step_us, start_us - 1, -step_us)[::-1].tolist()
-    known = [t for t in earlier if labels.are_known(t, t + horizon_us, test_start_us)]
+    # Not test_start_us: what happens during the embargo belongs to no split.
+    known = [t for t in earlier if labels.are_known(t, t + horizon_us, splits.valid_end_us)]
     calibration = known[len(known) - math.ceil(config.calibration_share * len(known)) :]
     fit = [t for t in known if calibration and labels.are_known(t, t + horizon_us, calibration[0])]
     parts = {FIT_PART: fit, CALIBRATION_PART: calibration, TEST_PART: test_T.tolist()}

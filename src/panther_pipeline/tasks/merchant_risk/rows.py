@@ -38,7 +38,8 @@ def tabulate_rows(
 
     Returns:
         `ROW_SCHEMA` and the features of `features.Past.describe`, by (as_of, counterparty). Every counterparty with
-        an event before the instant has a row; one never seen before has none, since nothing is known of it. A ledger
+        an event before the instant has a row; one never seen before has none, since nothing is known of it, nor one
+        with an unlabelled event and no fraud in the horizon: whether it was struck nobody knows. A ledger
         without counterparties or labels, split by order or too short gives no rows and one warning.
     """
     reason = _why_impossible(valid_events, splits)
@@ -91,17 +92,22 @@ def _collect_facts(events: pl.DataFrame, deviations: pl.DataFrame) -> pl.DataFra
 
 def _tabulate_instant(past: Past, as_of_us: int, part: str, config: MerchantRiskConfig) -> pl.DataFrame:
     struck = _find_struck(past, as_of_us, config)
-    return past.describe(as_of_us, config).with_columns(
+    unlabelled = _slice_horizon(past, as_of_us, config).filter(pl.col("fraud").is_null())[KEY].unique()
+    rows = past.describe(as_of_us, config).with_columns(
         as_of=pl.lit(as_of_us).cast(pl.Datetime("us")).dt.replace_time_zone("UTC"),
         part=pl.lit(part),
         label=pl.col(KEY).is_in(struck.implode()).cast(pl.Int8),
     )
+    return rows.filter((pl.col("label") == 1) | ~pl.col(KEY).is_in(unlabelled.implode()))
 
 
 def _find_struck(past: Past, as_of_us: int, config: MerchantRiskConfig) -> pl.Series:
     """The counterparties at which a fraud happens within the horizon."""
-    ahead = past.slice_events(as_of_us, as_of_us + config.horizon_days * DAY_US)
-    return ahead.filter(pl.col("fraud") == 1)[KEY].unique()
+    return _slice_horizon(past, as_of_us, config).filter(pl.col("fraud") == 1)[KEY].unique()
+
+
+def _slice_horizon(past: Past, as_of_us: int, config: MerchantRiskConfig) -> pl.DataFrame:
+    return past.slice_events(as_of_us, as_of_us + config.horizon_days * DAY_US)
 
 
 def _say_what_is_new(past: Past, parts: dict[int, str], config: MerchantRiskConfig) -> None:

@@ -6,7 +6,7 @@ backbone knew on that date (`states`); a ridge logistic regression and boosted t
 
 What the numbers do not know:
 - The backbone was pretrained, without any label, on events of the very users that are judged here. With `splits` by
-  time, a label before `train_end` is judged with a backbone that has also seen what other users did later. With
+  time, a label before `train_end` is judged with a backbone that has seen what others, and the user, did later. With
   leave_last_share or leave_last_out its training window is not an instant at all. The aggregates have no such
   advantage: a difference in favour of the embeddings is for users whom the backbone knows.
 - Repeated folds draw users at random, so that a model may be fitted on labels that are later than those it judges.

@@ -2,8 +2,9 @@
 
 For a label as of t only events strictly before t are read; a window of w days is [t - w, t). A window that is longer
 than the history holds what there is: `tenure_days` says how much that can be. No label takes part in anything here, not
-even in the choice of the values that get a column of their own: those are the most frequent in all events that precede
-a labelled date of their user, so that the choice alone may know of other users' events after t.
+even in the choice of the values that get a column of their own: those are the most frequent in the events that precede
+the dates of the labels to be fitted on. By folds these are all labels, so that the choice alone may know of events of
+other users after t; by time they are those before the border.
 
 Amounts are sign(a)·ln(1 + |a|) of major units, since they span orders of magnitude. Mean and spread are those of sizes:
 the mean of what came in and went out lies near 0, where such a scale tears small gains and small losses apart.
@@ -17,6 +18,7 @@ from pydantic import Field, model_validator
 from panther_pipeline.config import Config
 from panther_pipeline.features.windows import EVER, name_window
 from panther_pipeline.ledger.schema import ROLE_COLUMNS
+from panther_pipeline.ledger.splits import Instant, parse_instant
 from panther_pipeline.tasks.user_label.values import categories, frequent_values, numbers
 from panther_pipeline.units import DAY_US
 
@@ -42,7 +44,11 @@ class HistoryConfig(Config):
 
 
 def aggregate_histories(
-    valid_events: pl.LazyFrame, user_labels: pl.DataFrame, profiles: pl.DataFrame, config: HistoryConfig
+    valid_events: pl.LazyFrame,
+    user_labels: pl.DataFrame,
+    profiles: pl.DataFrame,
+    config: HistoryConfig,
+    fit_before: Instant | None = None,
 ) -> pl.DataFrame:
     """Features of every label of a user whom the ledger knows.
 
@@ -51,6 +57,7 @@ def aggregate_histories(
         user_labels: user_id, as_of, label.
         profiles: user_id and static attributes; may lack users, and may be empty.
         config: windows and columns.
+        fit_before: labels as of an earlier instant say which values get a column; None = all labels do.
 
     Returns:
         One row per label, sorted by (user_id, as_of): user_id, as_of, label, then float32 features. Counts and sums of
@@ -65,7 +72,8 @@ def aggregate_histories(
         .filter(pl.col("event_time") < pl.col("as_of"))
         .sort(_LABEL, "event_seq")
     )
-    aggregates = past.group_by(_LABEL).agg(_describe_history(past, config))
+    fitted = past if fit_before is None else past.filter(pl.col("as_of") < parse_instant(fit_before))
+    aggregates = past.group_by(_LABEL).agg(_describe_history(fitted, config))
     features = labels.select(_LABEL).join(aggregates, on=_LABEL, how="left", maintain_order="left").drop(_LABEL)
     always_known = [n for n in features.columns if n.startswith(("has_", "num_", "log_sum_", "trend_"))]
     parts = [labels.select(LABEL_COLUMNS), features.with_columns(pl.col(always_known).fill_null(0)).cast(pl.Float32)]
@@ -85,8 +93,8 @@ def _keep_known_users(user_labels: pl.DataFrame, events: pl.DataFrame) -> pl.Dat
     return known
 
 
-def _describe_history(past: pl.DataFrame, config: HistoryConfig) -> list[pl.Expr]:
-    """All aggregates of one label's events, which stand in order."""
+def _describe_history(fitted: pl.DataFrame, config: HistoryConfig) -> list[pl.Expr]:
+    """All aggregates of one label's events, which stand in order; the values are those frequent in `fitted`."""
     age_us = (pl.col("as_of") - pl.col("event_time")).dt.total_microseconds()
     cents = pl.col("amount_cents").fill_null(0)
     aggregates = [
@@ -103,10 +111,10 @@ def _describe_history(past: pl.DataFrame, config: HistoryConfig) -> list[pl.Expr
     for days in config.windows_days:
         recent, before = age_us <= days * DAY_US, (age_us > days * DAY_US) & (age_us <= 2 * days * DAY_US)
         aggregates += _describe_trend(cents, recent, before, name_window(days))
-    for name in categories(past, {*ROLE_COLUMNS}):
-        values = frequent_values(past[name], config.max_values)
+    for name in categories(fitted, {*ROLE_COLUMNS}):
+        values = frequent_values(fitted[name], config.max_values)
         aggregates += [(pl.col(name) == value).mean().alias(f"share_{name}={value}") for value in values]
-    for name in numbers(past, {*ROLE_COLUMNS}):
+    for name in numbers(fitted, {*ROLE_COLUMNS}):
         value = pl.col(name)
         described = {
             "mean": value.mean(),

@@ -5,10 +5,9 @@ Shape letters: L labels, D width, N events.
 
 import numpy as np
 import polars as pl
-from tqdm import tqdm
 
 from panther_pipeline.cache.embed import EventEmbeddingConfig
-from panther_pipeline.cache.states import iter_state_chunks
+from panther_pipeline.cache.states import as_of_states
 from panther_pipeline.errors import ConfigurationError
 from panther_pipeline.model.backbone import Backbone
 from panther_pipeline.tokenizer.sequences import TokenSequences
@@ -47,7 +46,8 @@ def embed_histories(
     first_L, stop_L = past_rows(labels, sequences)
     surprise_N = surprises["surprise"].to_numpy()
     pasts = [surprise_N[first:stop] for first, stop in zip(first_L, stop_L, strict=True)]
-    states_LD = _states(stop_L - 1, stop_L > first_L, sequences, backbone, config.batch_size)
+    last_L = np.where(stop_L > first_L, stop_L - 1, -1)
+    states_LD = as_of_states(backbone, sequences, last_L, config.batch_size, "embed user labels")
     return labels.select("user_id", "as_of").with_columns(
         pl.Series("embedding", states_LD, dtype=pl.Array(pl.Float32, backbone.config.dim)),
         pl.Series("surprise_mean", [past.mean(dtype=np.float64) if len(past) else 0.0 for past in pasts], pl.Float32),
@@ -79,18 +79,3 @@ def past_rows(labels: pl.DataFrame, sequences: TokenSequences) -> tuple[np.ndarr
         for first, end, as_of_us in zip(first_L, end_L, epoch_us(labels["as_of"]), strict=True)
     ]
     return first_L, np.array(stop_L, dtype=np.int64)
-
-
-def _states(
-    last_L: np.ndarray, known_L: np.ndarray, sequences: TokenSequences, backbone: Backbone, batch_size: int
-) -> np.ndarray:
-    """(L, D) float32 states after the rows `last_L`; zeros where not known."""
-    wanted = np.unique(last_L[known_L])  # two dates without an event between them share a state
-    states = np.zeros((len(wanted), backbone.config.dim), dtype=np.float32)
-    with tqdm(total=len(wanted), desc="embed user labels", unit="user", disable=not len(wanted)) as bar:
-        for rows_m, h_mD in iter_state_chunks(backbone, sequences, wanted, batch_size):
-            states[np.searchsorted(wanted, rows_m)] = h_mD.cpu().numpy()
-            bar.update(len(rows_m))
-    states_LD = np.zeros((len(last_L), backbone.config.dim), dtype=np.float32)
-    states_LD[known_L] = states[np.searchsorted(wanted, last_L[known_L])]
-    return states_LD
