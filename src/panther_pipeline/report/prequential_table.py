@@ -12,9 +12,10 @@ _METRICS = ("average_precision", "roc_auc", "recall@0.1%", "recall@1%", "card_pr
 _DIFFERENCE = "_difference_vs_"
 _TITLE = "# Fraud over time"
 _NOTE = (
-    f"A model named `…{AGED}` was fitted at the first shift that could be fitted, and never since; tokenizer and backbone "
-    "never were. The mean is over the shifts, the first among them, where a model and its aged self are one. In brackets the 95 % interval (bootstrap over users, the same ones in all shifts); a "
-    "difference is **bold** where it excludes 0."
+    f"A model named `…{AGED}` was fitted at the first shift that could be fitted, and never since; tokenizer and "
+    "backbone never were. The mean is over the shifts, the first among them, where a model and its aged self are one. "
+    "In brackets the 95 % interval (bootstrap over users, the same ones in all shifts); a difference is **bold** where "
+    "it excludes 0."
 )
 
 
