@@ -136,3 +136,10 @@ def test_column_that_tells_the_kind_of_fraud_stays_forbidden(environments, load_
             assert entry["kind"] in config["parameters"]["ledger"]["schema"]["forbidden"], env
             checked.append(env)
     assert checked == ["handbook"]
+
+
+def test_documents_have_no_gaps(project_root):
+    pages = [project_root / "README.md", *(project_root / "docs").rglob("*.md")]
+    assert len(pages) > 10
+    for page in pages:
+        assert not re.findall(r"@[A-Z]+@", page.read_text()), f"{page.name} waits for a number"
