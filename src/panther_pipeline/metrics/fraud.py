@@ -1,28 +1,29 @@
 """Fraud metrics of every model of a table of scores, with intervals over users and paired differences.
 
-Shape letters: R rows, U users, S resamples, K seeds.
+Shape letters: R rows.
 """
 
-import math
-from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import polars as pl
-from tqdm import tqdm
 
 from panther_pipeline.errors import ConfigurationError
 from panther_pipeline.metrics import curves
-from panther_pipeline.metrics.bootstrap import draw_user_weights, percentile_interval
+from panther_pipeline.metrics.comparison import (
+    Resampled,
+    Tables,
+    Values,
+    add_differences,
+    count_seeds,
+    list_records,
+    measure_models,
+    number_units,
+)
 from panther_pipeline.metrics.config import BootstrapConfig, FraudMetricsConfig
 from panther_pipeline.metrics.curves import Metric, RankedRows
 from panther_pipeline.metrics.distillation import GAP_RECOVERED, STUDENT, measure_gap_recovered
-from panther_pipeline.metrics.records import make_record
-
-Tables = dict[tuple[str, int], pl.DataFrame]  # by model and seed
-Values = dict[tuple[str, str], float]  # by model and metric
-Resampled = dict[tuple[str, str], np.ndarray]  # by model and metric, (S,)
 
 TASK, SPLIT, SHORT, COLD = "fraud", "test", "test_short_history", "test_cold"
 FEWEST_FRAUDS = 10  # of a part that is measured apart: of one fraud every metric is 0 or 1, in every resample
@@ -115,15 +116,15 @@ def _enough(part: pl.DataFrame) -> pl.DataFrame:
 def _measure_part(split: str, test: pl.DataFrame, config: BootstrapConfig) -> list[dict[str, Any]]:
     tables = group_models(test)
     user_ids_R = next(iter(tables.values()))["user_id"]
-    values, resampled = measure_models(tables, number_users(user_ids_R), user_ids_R.n_unique(), config)
-    add_differences(values, resampled, COMPARISONS)
+    values, resampled = measure_fraud_models(tables, number_units(user_ids_R), user_ids_R.n_unique(), config)
+    add_differences(values, resampled, COMPARISONS, COMPARED_METRICS)
     if gap := measure_gap_recovered(values, resampled, split):
         values[STUDENT, GAP_RECOVERED], resampled[STUDENT, GAP_RECOVERED] = gap
     if split == SPLIT:  # so many cards a day are those of the whole ledger: of a part of it it would mean nothing
         values |= card_precisions(tables)
     if user_ids_R.n_unique() < 2:
         resampled = {}
-    return list_records(split, values, resampled, num_rows=len(user_ids_R), num_seeds=count_seeds(tables))
+    return list_records(TASK, split, values, resampled, num_rows=len(user_ids_R), num_seeds=count_seeds(tables))
 
 
 def group_models(test: pl.DataFrame) -> Tables:
@@ -145,23 +146,11 @@ def group_models(test: pl.DataFrame) -> Tables:
     return tables
 
 
-def count_seeds(tables: Tables) -> dict[str, int]:
-    """How many seeds each model has."""
-    return Counter(model for model, _ in tables)
-
-
-def list_records(
-    split: str, values: Values, resampled: Resampled, *, num_rows: int, num_seeds: dict[str, int]
-) -> list[dict[str, Any]]:
-    """Flat records of what is finite; the interval is that of the resampled values, where there are any."""
-    records = []
-    for (model, metric), value in values.items():
-        has_interval = (model, metric) in resampled
-        low, high = percentile_interval(resampled[model, metric]) if has_interval else (None, None)
-        common = {"task": TASK, "split": split, "n": num_rows, "seeds": num_seeds[model]}
-        if math.isfinite(value):
-            records.append(make_record(**common, model=model, metric=metric, value=value, low=low, high=high))
-    return records
+def measure_fraud_models(
+    tables: Tables, user_ix_R: np.ndarray, num_users: int, config: BootstrapConfig
+) -> tuple[Values, Resampled]:
+    """METRICS of every model; see `comparison.measure_models`."""
+    return measure_models(tables, user_ix_R, num_users, METRICS, config, rank_with_amounts, "fraud metrics")
 
 
 def card_precisions(tables: Tables) -> Values:
@@ -172,54 +161,10 @@ def card_precisions(tables: Tables) -> Values:
     return {(model, CARD_PRECISION): float(np.mean(values)) for model, values in precisions.items()}
 
 
-def measure_models(
-    tables: Tables, user_ix_R: np.ndarray, num_users: int, config: BootstrapConfig
-) -> tuple[Values, Resampled]:
-    """Every metric of every model, each the mean over the model's seeds, of the rows and of resamples of users.
-
-    Args:
-        tables: from `group_models`.
-        user_ix_R: int64 the user of each row, in [0, num_users).
-        num_users: users that are resampled; some may have no row here.
-        config: the resamples. The same number of users and seed are the same resamples, in whichever call.
-    """
-    values: Values = {}
-    resampled: Resampled = {}
-    for model in tqdm(dict.fromkeys(name for name, _ in tables), desc="fraud metrics", unit="model"):
-        seeds = [table for (name, _), table in tables.items() if name == model]
-        ranked = [_rank(table) for table in seeds]
-        # Drawn anew for each model with the same seed: the same resamples, without keeping them all.
-        draws = draw_user_weights(num_users, config.num_resamples, config.seed)
-        samples = np.array([_mean_metrics(ranked, weight_U[user_ix_R]) for weight_U in draws])
-        for ix, (metric, value) in enumerate(zip(METRICS, _mean_metrics(ranked, None), strict=True)):
-            values[model, metric], resampled[model, metric] = float(value), samples[:, ix]
-    return values, resampled
-
-
-def add_differences(values: Values, resampled: Resampled, comparisons: Iterable[tuple[str, str]]) -> None:
-    """Add the paired differences of COMPARED_METRICS in place, for the (model, baseline) that are both there."""
-    for model, baseline in comparisons:
-        for metric in COMPARED_METRICS:
-            if (model, metric) in resampled and (baseline, metric) in resampled:
-                key = model, f"{metric}_difference_vs_{baseline}"
-                values[key] = values[model, metric] - values[baseline, metric]
-                resampled[key] = resampled[model, metric] - resampled[baseline, metric]
-
-
-def number_users(user_ids_R: pl.Series) -> np.ndarray:
-    """int64 (R,): 0, 1, 2, … in order of the ids."""
-    return user_ids_R.rank("dense").to_numpy().astype(np.int64) - 1
-
-
-def _rank(table: pl.DataFrame) -> RankedRows:
+def rank_with_amounts(table: pl.DataFrame) -> RankedRows:
+    """Rows of the ledger, with what each was worth."""
     amount_R = table["amount_cents"].fill_null(0).to_numpy()
     return RankedRows.of(table["score"].to_numpy(), table["label"].to_numpy(), amount_R)
-
-
-def _mean_metrics(ranked: list[RankedRows], weight_R: np.ndarray | None) -> np.ndarray:
-    """All METRICS, each the mean over seeds."""
-    one_per_seed = [rows.curve(weight_R) for rows in ranked]
-    return np.mean([[metric(curve) for metric in METRICS.values()] for curve in one_per_seed], axis=0)
 
 
 def card_precision(scores: pl.DataFrame, num_cards: int = CARDS_PER_DAY) -> float:

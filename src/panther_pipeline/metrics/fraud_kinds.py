@@ -15,9 +15,10 @@ import polars as pl
 from tqdm import tqdm
 
 from panther_pipeline.metrics.bootstrap import draw_user_weights, percentile_interval
+from panther_pipeline.metrics.comparison import number_units, rank_rows
 from panther_pipeline.metrics.config import BootstrapConfig
-from panther_pipeline.metrics.curves import RankedRows, flagged_share
-from panther_pipeline.metrics.fraud import FEWEST_FRAUDS, SPLIT, TASK, group_models, number_users
+from panther_pipeline.metrics.curves import flagged_share
+from panther_pipeline.metrics.fraud import FEWEST_FRAUDS, SPLIT, TASK, group_models
 from panther_pipeline.metrics.fraud_oracle import ORACLE
 from panther_pipeline.metrics.records import make_record
 
@@ -62,7 +63,7 @@ def measure_fraud_kinds(
         logger.warning("No kind of fraud has %d frauds in the test window: no recall by kind.", FEWEST_FRAUDS)
         return []
     kind_R = kind_of_R.replace_strict(kinds, range(len(kinds)), default=-1, return_dtype=pl.Int64).to_numpy()
-    values, resampled, seeds = _resample(tables, kind_R, number_users(first["user_id"]), len(kinds), config)
+    values, resampled, seeds = _resample(tables, kind_R, number_units(first["user_id"]), len(kinds), config)
     has_interval = first["user_id"].n_unique() > 1
     records = []
     for name, value, samples, seed_count in _with_shares(values, resampled, seeds):
@@ -111,7 +112,7 @@ def _resample(
 
 def _prepare(table: pl.DataFrame, kind_R: np.ndarray, num_kinds: int) -> Recalls:
     """Sort one model's rows once; what is returned measures any weights of them in one pass."""
-    rows = RankedRows.of(table["score"].to_numpy(), table["label"].to_numpy())
+    rows = rank_rows(table)
     place_F = np.flatnonzero(kind_R[rows.order_R] >= 0)  # in ranked order
     kind_F = kind_R[rows.order_R][place_F]
     block_F = np.searchsorted(rows.block_start_B, place_F, side="right") - 1

@@ -11,18 +11,15 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from panther_pipeline.metrics.comparison import Resampled, Tables, Values, add_differences, count_seeds, list_records
 from panther_pipeline.metrics.config import BootstrapConfig
 from panther_pipeline.metrics.fraud import (
+    COMPARED_METRICS,
     COMPARISONS,
-    Resampled,
-    Tables,
-    Values,
-    add_differences,
+    TASK,
     card_precisions,
-    count_seeds,
     group_models,
-    list_records,
-    measure_models,
+    measure_fraud_models,
 )
 from panther_pipeline.scoring.scores import AGED
 
@@ -59,21 +56,22 @@ def measure_shifts(prequential_scores: pl.DataFrame, config: BootstrapConfig) ->
         tables = group_models(rows)
         values, resampled = _measure_shift(tables, users, config)
         num_judged, num_seeds = next(iter(tables.values())).height, count_seeds(tables)
-        records += list_records(split, values, resampled, num_rows=num_judged, num_seeds=num_seeds)
+        records += list_records(TASK, split, values, resampled, num_rows=num_judged, num_seeds=num_seeds)
         measured.append((values, resampled))
         num_rows += num_judged
     if not measured:
         return []
     values, resampled = (_mean(parts) for parts in zip(*measured, strict=True))
-    return records + list_records(MEAN_OF_SHIFTS, values, resampled, num_rows=num_rows, num_seeds=num_seeds)
+    return records + list_records(TASK, MEAN_OF_SHIFTS, values, resampled, num_rows=num_rows, num_seeds=num_seeds)
 
 
 def _measure_shift(tables: Tables, users: pl.Series, config: BootstrapConfig) -> tuple[Values, Resampled]:
     """All metrics and differences; all users are resampled, also those without a row here: shifts stay paired."""
     user_ix_R = users.search_sorted(next(iter(tables.values()))["user_id"]).to_numpy().astype(np.int64)
-    values, resampled = measure_models(tables, user_ix_R, len(users), config)
+    values, resampled = measure_fraud_models(tables, user_ix_R, len(users), config)
     models = dict.fromkeys(model for model, _ in tables)
-    add_differences(values, resampled, [*COMPARISONS, *((model, model + AGED) for model in models)])
+    comparisons = [*COMPARISONS, *((model, model + AGED) for model in models)]
+    add_differences(values, resampled, comparisons, COMPARED_METRICS)
     return values | card_precisions(tables), resampled if len(users) > 1 else {}
 
 

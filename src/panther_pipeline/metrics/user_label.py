@@ -3,20 +3,25 @@
 An interval covers which users were drawn into the ledger, not the luck of what was fitted: the scores stay as they are.
 How far the draw of the folds moves a metric is said beside it, by its spread over repeats.
 
-Shape letters: L labels, U users, S resamples.
+Shape letters: R repeats, M metrics.
 """
 
-import math
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from panther_pipeline.metrics import curves
-from panther_pipeline.metrics.bootstrap import draw_user_weights, percentile_interval
+from panther_pipeline.metrics.comparison import (
+    add_differences,
+    list_records,
+    mean_metrics,
+    measure_models,
+    number_units,
+    rank_rows,
+)
 from panther_pipeline.metrics.config import BootstrapConfig
-from panther_pipeline.metrics.curves import Metric, RankedRows
-from panther_pipeline.metrics.records import make_record
+from panther_pipeline.metrics.curves import Metric
 
 TASK, OUT_OF_FOLD = "user_label", "out_of_fold"
 METRICS: dict[str, Metric] = {
@@ -54,40 +59,25 @@ def measure_user_labels(scores: pl.DataFrame, config: BootstrapConfig) -> list[d
         return []
     keys = ["user_id", "as_of"]
     mean = scores.group_by(*keys, "label", "model").agg(pl.col("score").mean()).sort(keys)
-    tables = {str(model): table for (model,), table in mean.sort("model", maintain_order=True).group_by("model")}
-    first = next(iter(tables.values()))
-    tables[CONSTANT] = first.with_columns(score=pl.lit(first["label"].mean()))
-    values, samples = _measure(tables, first["user_id"], config)
-    spread = _measure_repeats(scores)
-    common = {"task": TASK, "split": scores["split"][0], "n": first.height, "seeds": scores["repeat"].n_unique()}
-    records = []
-    for (model, metric), value in (values | spread).items():
-        has_interval = (model, metric) in samples and first["user_id"].n_unique() > 1
-        low, high = percentile_interval(samples[model, metric]) if has_interval else (None, None)
-        if math.isfinite(value):
-            records.append(make_record(**common, model=model, metric=metric, value=value, low=low, high=high))
-    return records
-
-
-def _measure(
-    tables: dict[str, pl.DataFrame], user_ids_L: pl.Series, config: BootstrapConfig
-) -> tuple[dict[tuple[str, str], float], dict[tuple[str, str], np.ndarray]]:
-    """Value and resampled values (S,) of each (model, metric), differences included."""
-    user_ix_L = user_ids_L.rank("dense").to_numpy().astype(np.int64) - 1
-    values, samples = {}, {}
-    for model in [name for name in USER_LABEL_MODELS if name in tables]:
-        ranked = _rank(tables[model])
-        # Drawn anew for each model with the same seed: the same resamples, so that differences are paired.
-        draws = draw_user_weights(int(user_ix_L.max()) + 1, config.num_resamples, config.seed)
-        resampled = np.array([_metrics(ranked, weight_U[user_ix_L]) for weight_U in draws])
-        for ix, (metric, value) in enumerate(zip(METRICS, _metrics(ranked, None), strict=True)):
-            values[model, metric], samples[model, metric] = value, resampled[:, ix]
-    for model, baseline in COMPARISONS:
-        for metric in METRICS:
-            key = model, f"{metric}_difference_vs_{baseline}"
-            values[key] = values[model, metric] - values[baseline, metric]
-            samples[key] = samples[model, metric] - samples[baseline, metric]
-    return values, samples
+    found = mean.partition_by("model", as_dict=True, maintain_order=True)
+    first = next(iter(found.values()))
+    found[CONSTANT,] = first.with_columns(score=pl.lit(first["label"].mean()))
+    tables = {(model, 0): found[model,] for model in USER_LABEL_MODELS if (model,) in found}
+    values, resampled = measure_models(
+        tables, number_units(first["user_id"]), first["user_id"].n_unique(), METRICS, config
+    )
+    add_differences(values, resampled, COMPARISONS, METRICS)
+    if first["user_id"].n_unique() < 2:
+        resampled = {}
+    num_repeats = dict.fromkeys(USER_LABEL_MODELS, scores["repeat"].n_unique())
+    return list_records(
+        TASK,
+        scores["split"][0],
+        values | _measure_repeats(scores),
+        resampled,
+        num_rows=first.height,
+        num_seeds=num_repeats,
+    )
 
 
 def _measure_repeats(scores: pl.DataFrame) -> dict[tuple[str, str], float]:
@@ -99,17 +89,8 @@ def _measure_repeats(scores: pl.DataFrame) -> dict[tuple[str, str], float]:
         repeats = [
             table for _, table in scores.filter(model=model).sort("repeat").group_by("repeat", maintain_order=True)
         ]
-        metrics_RM = np.array([_metrics(_rank(table), None) for table in repeats])
+        metrics_RM = np.array([mean_metrics([rank_rows(table)], METRICS, None) for table in repeats])
         for metric, mean, std in zip(METRICS, metrics_RM.mean(axis=0), metrics_RM.std(axis=0, ddof=1), strict=True):
             spread[model, f"{metric}_repeat_mean"] = float(mean)
             spread[model, f"{metric}_repeat_std"] = float(std)
     return spread
-
-
-def _rank(table: pl.DataFrame) -> RankedRows:
-    return RankedRows.of(table["score"].to_numpy(), table["label"].to_numpy())
-
-
-def _metrics(ranked: RankedRows, weight_L: np.ndarray | None) -> list[float]:
-    curve = ranked.curve(weight_L)
-    return [metric(curve) for metric in METRICS.values()]
