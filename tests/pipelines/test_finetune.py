@@ -7,7 +7,7 @@ from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 
 from panther_pipeline.cache.embed import EventEmbeddingConfig
-from panther_pipeline.features.config import FeatureConfig
+from panther_pipeline.features.config import FeatureConfig, features_digest
 from panther_pipeline.ledger.splits import SplitConfig, assign_split
 from panther_pipeline.metrics.fraud import FRAUD_MODELS, OPTIONAL_MODELS
 from panther_pipeline.model.backbone import Backbone
@@ -98,7 +98,7 @@ def run_pipeline(
     }
     pipeline = create_fraud_pipeline() + create_history_pipeline() + create_tuning_pipeline()
     assert pipeline.inputs() == set(inputs)
-    catalog = DataCatalog({name: MemoryDataset(value, copy_mode="assign") for name, value in inputs.items()})
+    catalog = DataCatalog({name: KeptDataset(value, copy_mode="assign") for name, value in inputs.items()})
     for name in pipeline.all_outputs():
         catalog[name] = KeptDataset(copy_mode="assign")
     SequentialRunner().run(pipeline, catalog)
@@ -116,6 +116,19 @@ def test_finetune_makes_all_its_outputs(load_config, labelled_events):
         assert catalog.load(f"{method}_head").is_trained
         assert isinstance(catalog.load(f"{method}_backbone"), Backbone)
     assert catalog.load("distilled_head").is_trained
+    check_identities(catalog, read_blocks(load_config)["features"])
+
+
+def check_identities(catalog: DataCatalog, features: FeatureConfig) -> None:
+    names = [name for name in catalog.load("event_features").columns if name != "event_id"]
+    pairs = {"fraud": "backbone", "distilled": "backbone", "tuned": "tuned_backbone", "lora": "lora_backbone"}
+    for head, backbone in pairs.items():
+        assert catalog.load(f"{head}_head").identity == {
+            "backbone_digest": catalog.load(backbone).digest,
+            "tokenizer_digest": "t",
+            "features_digest": features_digest(features, names),
+        }, head
+    assert catalog.load("tuned_backbone").digest != catalog.load("backbone").digest
 
 
 def test_models_that_cost_minutes_are_off_unless_asked_for(environments, load_config, labelled_events):

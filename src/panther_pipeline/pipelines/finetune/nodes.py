@@ -14,6 +14,7 @@ from panther_pipeline.scoring.history import distil, inputs
 from panther_pipeline.scoring.history import fit as history_fit
 from panther_pipeline.scoring.history.config import HistoryConfig
 from panther_pipeline.scoring.history.inputs import Histories
+from panther_pipeline.scoring.identity import identify
 from panther_pipeline.scoring.task import FraudTask, FraudTaskConfig
 from panther_pipeline.scoring.trees import TreeConfig
 from panther_pipeline.scoring.tuning.config import TuningConfig
@@ -51,9 +52,11 @@ def assemble_fraud_task(
     return task.assemble_fraud_task(valid_events.lazy().collect(), event_features, event_embeddings, config, splits)
 
 
-def fit_fraud_head(fraud_task: FraudTask, config: HeadConfig) -> tuple[FraudHead, pl.DataFrame]:
-    """The head that is served, and the scores of all seeds."""
-    return fit.fit_fraud_head(fraud_task, config)
+def fit_fraud_head(
+    fraud_task: FraudTask, backbone: Backbone, features: FeatureConfig, config: HeadConfig
+) -> tuple[FraudHead, pl.DataFrame]:
+    """The head that is served, and the scores of all seeds; backbone and features are read for its identity alone."""
+    return fit.fit_fraud_head(fraud_task, config, identity=identify(backbone, features, fraud_task.feature_names))
 
 
 def score_without_backbone(fraud_task: FraudTask, config: HeadConfig) -> pl.DataFrame:
@@ -190,7 +193,13 @@ def fit_history_heads(
 
 
 def distil_head(
-    fraud_task: FraudTask, histories: Histories, head: HeadConfig, config: HistoryConfig
+    fraud_task: FraudTask,
+    histories: Histories,
+    backbone: Backbone,
+    features: FeatureConfig,
+    head: HeadConfig,
+    config: HistoryConfig,
 ) -> tuple[FraudHead, pl.DataFrame]:
     """A head like the one that is served, taught by one that reads the history."""
-    return distil.distil_head(fraud_task, histories, head, config)
+    identity = identify(backbone, features, fraud_task.feature_names)
+    return distil.distil_head(fraud_task, histories, head, config, identity)

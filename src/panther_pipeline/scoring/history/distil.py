@@ -50,7 +50,11 @@ class DistillationLoss:
 
 
 def distil_head(
-    task: FraudTask, histories: Histories, head: HeadConfig, config: HistoryConfig
+    task: FraudTask,
+    histories: Histories,
+    head: HeadConfig,
+    config: HistoryConfig,
+    identity: dict[str, str] | None = None,
 ) -> tuple[FraudHead, pl.DataFrame]:
     """Train `head_distilled`: a `FraudHead` like `panther_head`, saved and served as one.
 
@@ -60,6 +64,7 @@ def distil_head(
         head: network, loop, seeds and settings to try, the same as for `panther_head`. The teachers are trained with
             the first setting and seed.
         config: the teacher and the loss.
+        identity: of the run that the task was made of, from `scoring.identity`; None = unknown.
 
     Returns:
         The head of the first seed and the scores of all seeds; an untrained head and no scores when `config.models`
@@ -68,7 +73,7 @@ def distil_head(
     Raises:
         TrainingError: the loss is not finite.
     """
-    untrained = FraudHead(task.feature_names, task.embeddings_RD.shape[1], head.network, None)
+    untrained = FraudHead(task.feature_names, task.embeddings_RD.shape[1], head.network, None, identity)
     if "distilled" not in config.models:
         return untrained, empty_scores()
     fold_R = assign_folds(task, config.distillation.num_folds, head.seeds[0])
@@ -77,7 +82,7 @@ def distil_head(
         return untrained, empty_scores()
     teacher_logit_R = cross_fit_teacher(task, histories, head, config, fold_R)
     loss = DistillationLoss(rows=HeadRows.of(task), teacher_logit_R=teacher_logit_R, config=config.distillation)
-    return fit_fraud_head(task, head, MODEL_NAMES["distilled"], loss)
+    return fit_fraud_head(task, head, MODEL_NAMES["distilled"], loss, identity)
 
 
 def cross_fit_teacher(

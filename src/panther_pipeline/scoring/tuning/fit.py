@@ -21,6 +21,7 @@ from panther_pipeline.errors import ConfigurationError
 from panther_pipeline.model.backbone import Backbone
 from panther_pipeline.scoring.calibration import fit_scaler
 from panther_pipeline.scoring.head import FraudHead
+from panther_pipeline.scoring.identity import UNKNOWN
 from panther_pipeline.scoring.networks.base import HeadNetwork
 from panther_pipeline.scoring.networks.build import build_network
 from panther_pipeline.scoring.scores import collect_scores, empty_scores, tabulate_scores
@@ -65,7 +66,8 @@ def tune_backbone(
         ConfigurationError: task, head, backbone and sequences are not of one run; nothing to adapt.
         TrainingError: loss or gradient is not finite.
     """
-    unchanged = backbone, FraudHead(task.feature_names, backbone.config.dim, head.config, None), empty_scores()
+    untrained = FraudHead(task.feature_names, backbone.config.dim, head.config, None, _identify(head, backbone))
+    unchanged = backbone, untrained, empty_scores()
     if not config.includes(method):
         return unchanged
     if not (task.can_be_fitted and head.is_trained):
@@ -83,10 +85,17 @@ def tune_backbone(
             joint = JointModel(copy.deepcopy(backbone), network, task, sequences, events)
             TuningRun(method=method, joint=joint, task=task, config=config, seed=seed).train()
         _calibrate(joint, task)
-        tuned = FraudHead(task.feature_names, head.embedding_dim, head.config, joint.network.cpu())
-        pairs.append((joint.backbone.eval().requires_grad_(True), tuned))
-        tables.append(tabulate_scores(task, _score(tuned, joint, task), MODEL_NAMES[method], seed))
+        tuned = joint.backbone.eval().requires_grad_(True)
+        identity = _identify(head, tuned)
+        tuned_head = FraudHead(task.feature_names, head.embedding_dim, head.config, joint.network.cpu(), identity)
+        pairs.append((tuned, tuned_head))
+        tables.append(tabulate_scores(task, _score(tuned_head, joint, task), MODEL_NAMES[method], seed))
     return *pairs[0], collect_scores(*tables)
+
+
+def _identify(head: FraudHead, backbone: Backbone) -> dict[str, str]:
+    """The features are those of the frozen head, the states those of the backbone that was tuned with the new one."""
+    return head.identity | {"backbone_digest": backbone.digest, "tokenizer_digest": backbone.tokenizer_digest}
 
 
 def _start_network(task: FraudTask, head: FraudHead, config: TuningConfig) -> HeadNetwork:
@@ -120,6 +129,11 @@ def _check_belong_together(task: FraudTask, head: FraudHead, backbone: Backbone,
         raise ConfigurationError(
             f"fraud_head reads {len(head.feature_names)} features and {head.embedding_dim} numbers of a state; the "
             f"task has {len(task.feature_names)}, the backbone {backbone.config.dim}. Run the finetune pipeline again."
+        )
+    if head.identity["backbone_digest"] not in (UNKNOWN, backbone.digest):
+        raise ConfigurationError(
+            f"fraud_head was fitted on states of the backbone {head.identity['backbone_digest'][:12]}, not of "
+            f"{backbone.digest[:12]}. Run the embed and finetune pipelines again."
         )
     row_R = task.events["row"].to_numpy()
     is_inside = row_R.max(initial=-1) < sequences.num_events
