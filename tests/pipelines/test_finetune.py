@@ -1,23 +1,30 @@
 """The `finetune` pipeline on an in-memory catalog, and the parameters that ship."""
 
+from pathlib import Path
+
 import numpy as np
 import polars as pl
+import pytest
 import torch
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 
 from panther_pipeline.cache.embed import EventEmbeddingConfig
+from panther_pipeline.datasets import ArtifactDataset
+from panther_pipeline.errors import ArtifactError
 from panther_pipeline.features.config import FeatureConfig, features_digest
 from panther_pipeline.ledger.splits import SplitConfig, assign_split
 from panther_pipeline.metrics.fraud import FRAUD_MODELS, OPTIONAL_MODELS
 from panther_pipeline.model.backbone import Backbone
 from panther_pipeline.model.config import ModelConfig
+from panther_pipeline.not_asked import NotAsked
 from panther_pipeline.pipelines.finetune import create_pipeline
 from panther_pipeline.pipelines.finetune.fraud import create_fraud_pipeline
 from panther_pipeline.pipelines.finetune.history import create_history_pipeline
 from panther_pipeline.pipelines.finetune.tuning import create_tuning_pipeline
 from panther_pipeline.scoring.fit import HeadConfig
 from panther_pipeline.scoring.history.config import HistoryConfig
+from panther_pipeline.scoring.identity import check_belongs, identify
 from panther_pipeline.scoring.task import FraudTaskConfig
 from panther_pipeline.scoring.trees import TreeConfig
 from panther_pipeline.scoring.tuning.config import TuningConfig
@@ -25,6 +32,10 @@ from panther_pipeline.tokenizer.sequences import TokenSequences
 from panther_pipeline.units import epoch_us
 
 OUTPUTS = {"event_features", "fraud_head", "distilled_head", "fraud_scores"}
+OPT_IN = {
+    "tuned_backbone": "backbone", "lora_backbone": "backbone",
+    "tuned_head": "fraud_head", "lora_head": "fraud_head", "distilled_head": "fraud_head",
+}  # fmt: skip
 BLOCKS = {
     "features": FeatureConfig, "task": FraudTaskConfig, "head": HeadConfig, "trees": TreeConfig, 
     "tuning": TuningConfig, "history": HistoryConfig,
@@ -63,14 +74,20 @@ def make_sequences(valid_events: pl.DataFrame) -> TokenSequences:
     )  # fmt: skip
 
 
-def make_backbone() -> Backbone:
+def make_backbone(seed: int = 0) -> Backbone:
     config = ModelConfig(dim=4, num_layers=1, num_heads=1, feed_forward_dim=8, max_events=16, num_prototypes=2)
-    return Backbone(config, vocab_size=8, attribute_sizes=[], profile_sizes=[], tokenizer_digest="t").eval()
+    return Backbone(config, vocab_size=8, attribute_sizes=[], profile_sizes=[], tokenizer_digest="t", seed=seed).eval()
 
 
 def run_pipeline(
-    load_config, valid_events: pl.DataFrame, methods: str | None = None, history: list[str] | None = None
+    load_config,
+    valid_events: pl.DataFrame,
+    methods: str | None = None,
+    history: list[str] | None = None,
+    seed: int = 0,
+    folder: Path | None = None,
 ) -> DataCatalog:
+    """Run the pipeline; with a folder, what is opt-in is kept there as the catalog would keep it."""
     torch.set_num_threads(1)
     blocks = read_blocks(load_config)
     blocks["history"] = blocks["history"].model_copy(update={"models": history or [], "num_events": 10})
@@ -90,7 +107,7 @@ def run_pipeline(
     inputs = {
         "valid_events": valid_events,
         "event_embeddings": embeddings,
-        "backbone": make_backbone(),
+        "backbone": make_backbone(seed),
         "token_sequences": make_sequences(valid_events),
         "params:embedding.events": EventEmbeddingConfig(since=None, refresh="each_event", batch_size=64),
         "params:ledger.splits": SPLITS,
@@ -101,6 +118,8 @@ def run_pipeline(
     catalog = DataCatalog({name: KeptDataset(value, copy_mode="assign") for name, value in inputs.items()})
     for name in pipeline.all_outputs():
         catalog[name] = KeptDataset(copy_mode="assign")
+    for name, kind in OPT_IN.items() if folder else ():
+        catalog[name] = ArtifactDataset(filepath=str(folder / name), artifact=kind)
     SequentialRunner().run(pipeline, catalog)
     return catalog
 
@@ -136,9 +155,33 @@ def test_models_that_cost_minutes_are_off_unless_asked_for(environments, load_co
     assert {env for env in environments if read_blocks(load_config, env)["history"].models} == {"test"}
     catalog = run_pipeline(load_config, labelled_events)
     assert set(catalog.load("fraud_scores")["model"]) == set(FRAUD_MODELS)
-    assert catalog.load("tuned_backbone").digest == make_backbone().digest
-    assert not catalog.load("lora_head").is_trained
-    assert not catalog.load("distilled_head").is_trained
+    options = {"tuned": "finetuning.tuning.methods=full", "lora": "finetuning.tuning.methods=lora"}
+    for method, option in options.items():
+        for name in (f"{method}_backbone", f"{method}_head"):
+            assert catalog.load(name) == NotAsked(option=option), name
+    assert catalog.load("distilled_head") == NotAsked(option="finetuning.history.models=distilled")
+
+
+def test_run_that_asks_for_nothing_leaves_what_an_earlier_one_made(load_config, labelled_events, tmp_path):
+    first = run_pipeline(load_config, labelled_events, "full+lora", ["distilled"], folder=tmp_path)
+    before = {name: first.load(name) for name in OPT_IN}
+    assert all(before[name].is_trained for name in ("tuned_head", "lora_head", "distilled_head"))
+    second = run_pipeline(load_config, labelled_events, seed=1, folder=tmp_path)
+    for name, kind in OPT_IN.items():
+        kept = second.load(name)
+        assert kept.digest == before[name].digest if kind == "backbone" else kept.identity == before[name].identity
+        assert kind == "backbone" or kept.is_trained
+    check_nothing_stale_is_used(second, read_blocks(load_config)["features"])
+
+
+def check_nothing_stale_is_used(catalog: DataCatalog, features: FeatureConfig) -> None:
+    """What is left is of another backbone: no row of the comparison is of it, and its identity says so."""
+    assert not {"head_tuned", "head_lora", "head_distilled"} & set(catalog.load("fraud_scores")["model"])
+    run = identify(catalog.load("backbone"), features, catalog.load("fraud_head").feature_names)
+    check_belongs("fraud_head", catalog.load("fraud_head").identity, run)
+    for name in ("tuned_head", "lora_head", "distilled_head"):
+        with pytest.raises(ArtifactError, match=f"{name} belongs to another run: it has backbone_digest"):
+            check_belongs(name, catalog.load(name).identity, run)
 
 
 def test_finetune_ends_well_on_a_ledger_without_labels(load_config, labelled_events):

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from panther_pipeline.errors import ConfigurationError
+from panther_pipeline.errors import ArtifactError, ConfigurationError
 from panther_pipeline.features.config import FeatureConfig
 from panther_pipeline.model.backbone import Backbone
 from panther_pipeline.model.config import ModelConfig
-from panther_pipeline.scoring.identity import IDENTITY_KEYS, check_identity, identify, unknown_identity
+from panther_pipeline.scoring.identity import IDENTITY_KEYS, check_belongs, check_identity, identify, unknown_identity
 
 FEATURES = FeatureConfig(
     windows_days=[1], risk_windows_days=[1], novelty=None, time_zone="UTC", night_start_hour=0, night_end_hour=7
@@ -50,3 +50,15 @@ def test_identity_with_other_keys_or_values_is_refused(identity):
 def test_identity_is_kept_in_one_order():
     backwards = dict(reversed(unknown_identity().items()))
     assert tuple(check_identity(backwards)) == IDENTITY_KEYS
+
+
+@pytest.mark.parametrize("key", IDENTITY_KEYS)
+def test_head_of_another_run_is_refused_with_both_digests(key):
+    run = identify(make_backbone("t" * 64), FEATURES, ["amount"])
+    check_belongs("tuned_head", run, run)
+    with pytest.raises(ArtifactError, match=f"tuned_head.*{key} 0{{16}}, not {run[key][:16]}"):
+        check_belongs("tuned_head", run | {key: "0" * 64}, run)
+
+
+def test_what_is_unknown_of_a_head_is_not_compared():
+    check_belongs("fraud_head", unknown_identity(), identify(make_backbone(), FEATURES, ["amount"]))

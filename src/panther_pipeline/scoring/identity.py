@@ -3,11 +3,12 @@
 Widths and names of inputs can agree between two runs whose numbers mean different things. Digests cannot.
 """
 
-from panther_pipeline.errors import ConfigurationError
+from panther_pipeline.errors import ArtifactError, ConfigurationError
 from panther_pipeline.features.config import FeatureConfig, features_digest
 from panther_pipeline.model.backbone import Backbone
 
 IDENTITY_KEYS = ("backbone_digest", "tokenizer_digest", "features_digest")
+_SHOWN_DIGITS = 16
 UNKNOWN = ""  # in place of a digest: of a head that was saved before heads said what they belong to
 
 
@@ -46,3 +47,26 @@ def check_identity(identity: dict[str, str]) -> dict[str, str]:
             f"{', '.join(map(str, identity)) or 'none'}. Make it with scoring.identity.identify."
         )
     return {key: identity[key] for key in IDENTITY_KEYS}
+
+
+def check_belongs(name: str, identity: dict[str, str], run: dict[str, str]) -> None:
+    """Refuse a head of another run: one that was left by it, or that was fitted before something was made again.
+
+    Args:
+        name: of the head, for the error.
+        identity: the head's; what is unknown of it is not compared.
+        run: of the backbone and the features that it is to be used with, from `identify`.
+
+    Raises:
+        ArtifactError: they differ; names each of the two digests that do.
+    """
+    differing = [
+        f"{key} {identity[key][:_SHOWN_DIGITS]}, not {run[key][:_SHOWN_DIGITS]}"
+        for key in IDENTITY_KEYS
+        if identity[key] not in (UNKNOWN, run[key])
+    ]
+    if differing:
+        raise ArtifactError(
+            f"{name} belongs to another run: it has {'; '.join(differing)}. Run the pipelines from embed on again, "
+            "with the options that ask for this head."
+        )

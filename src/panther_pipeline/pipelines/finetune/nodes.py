@@ -7,6 +7,7 @@ from panther_pipeline.features import point_in_time
 from panther_pipeline.features.config import FeatureConfig
 from panther_pipeline.ledger.splits import SplitConfig
 from panther_pipeline.model.backbone import Backbone
+from panther_pipeline.not_asked import NotAsked
 from panther_pipeline.scoring import deviations, fit, scores, task, trees
 from panther_pipeline.scoring.fit import HeadConfig
 from panther_pipeline.scoring.head import FraudHead
@@ -157,7 +158,7 @@ def tune_whole_backbone(
     token_sequences: TokenSequences,
     events: EventEmbeddingConfig,
     config: TuningConfig,
-) -> tuple[Backbone, FraudHead, pl.DataFrame]:
+) -> tuple[Backbone | NotAsked, FraudHead | NotAsked, pl.DataFrame]:
     """Every weight tuned for fraud, with the head that goes with it, and its scores."""
     return tune_backbone("full", fraud_task, fraud_head, backbone, token_sequences, events, config)
 
@@ -169,7 +170,7 @@ def tune_low_rank_updates(
     token_sequences: TokenSequences,
     events: EventEmbeddingConfig,
     config: TuningConfig,
-) -> tuple[Backbone, FraudHead, pl.DataFrame]:
+) -> tuple[Backbone | NotAsked, FraudHead | NotAsked, pl.DataFrame]:
     """Low-rank updates tuned for fraud and merged, with the head that goes with them, and its scores."""
     return tune_backbone("lora", fraud_task, fraud_head, backbone, token_sequences, events, config)
 
@@ -199,7 +200,7 @@ def distil_head(
     features: FeatureConfig,
     head: HeadConfig,
     config: HistoryConfig,
-) -> tuple[FraudHead, pl.DataFrame]:
+) -> tuple[FraudHead | NotAsked, pl.DataFrame]:
     """A head like the one that is served, taught by one that reads the history."""
     identity = identify(backbone, features, fraud_task.feature_names)
     return distil.distil_head(fraud_task, histories, head, config, identity)

@@ -19,9 +19,10 @@ import polars as pl
 from panther_pipeline.cache.embed import EventEmbeddingConfig, as_of_rows
 from panther_pipeline.errors import ConfigurationError
 from panther_pipeline.model.backbone import Backbone
+from panther_pipeline.not_asked import NotAsked
 from panther_pipeline.scoring.calibration import fit_scaler
 from panther_pipeline.scoring.head import FraudHead
-from panther_pipeline.scoring.identity import UNKNOWN
+from panther_pipeline.scoring.identity import check_belongs
 from panther_pipeline.scoring.networks.base import HeadNetwork
 from panther_pipeline.scoring.networks.build import build_network
 from panther_pipeline.scoring.scores import collect_scores, empty_scores, tabulate_scores
@@ -44,7 +45,7 @@ def tune_backbone(
     sequences: TokenSequences,
     events: EventEmbeddingConfig,
     config: TuningConfig,
-) -> tuple[Backbone, FraudHead, pl.DataFrame]:
+) -> tuple[Backbone | NotAsked, FraudHead | NotAsked, pl.DataFrame]:
     """Tune once per seed, by one method.
 
     Args:
@@ -59,17 +60,19 @@ def tune_backbone(
     Returns:
         Backbone and head of the first seed, an ordinary pair: `embed_events` and `FraudHead.score` serve it, with the
         surprises of the pretrained backbone. And the scores of all seeds on calibration and test rows. Where the
-        method is off, or the task cannot be fitted (with a warning): the backbone as it is, an untrained head, no
-        scores.
+        method is off: twice `NotAsked`, no scores. Where the task cannot be fitted, with a warning: the backbone as it
+        is, an untrained head, no scores.
 
     Raises:
+        ArtifactError: the head was fitted on another backbone.
         ConfigurationError: task, head, backbone and sequences are not of one run; nothing to adapt.
         TrainingError: loss or gradient is not finite.
     """
+    if not config.includes(method):
+        not_asked = NotAsked(option=f"finetuning.tuning.methods={method}")
+        return not_asked, not_asked, empty_scores()
     untrained = FraudHead(task.feature_names, backbone.config.dim, head.config, None, _identify(head, backbone))
     unchanged = backbone, untrained, empty_scores()
-    if not config.includes(method):
-        return unchanged
     if not (task.can_be_fitted and head.is_trained):
         logger.warning("Fit or calibration rows lack frauds or non-frauds: the backbone is not tuned (%s).", method)
         return unchanged
@@ -130,11 +133,7 @@ def _check_belong_together(task: FraudTask, head: FraudHead, backbone: Backbone,
             f"fraud_head reads {len(head.feature_names)} features and {head.embedding_dim} numbers of a state; the "
             f"task has {len(task.feature_names)}, the backbone {backbone.config.dim}. Run the finetune pipeline again."
         )
-    if head.identity["backbone_digest"] not in (UNKNOWN, backbone.digest):
-        raise ConfigurationError(
-            f"fraud_head was fitted on states of the backbone {head.identity['backbone_digest'][:12]}, not of "
-            f"{backbone.digest[:12]}. Run the embed and finetune pipelines again."
-        )
+    check_belongs("fraud_head", head.identity, _identify(head, backbone))
     row_R = task.events["row"].to_numpy()
     is_inside = row_R.max(initial=-1) < sequences.num_events
     if not is_inside or (sequences.time_us_N[row_R] != epoch_us(task.events["event_time"])).any():
