@@ -8,6 +8,7 @@ import pytest
 import torch
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
+from pydantic import BaseModel
 
 from panther_pipeline.cache.embed import EventEmbeddingConfig
 from panther_pipeline.datasets import ArtifactDataset
@@ -194,6 +195,21 @@ def test_finetune_ends_well_on_a_ledger_without_labels(load_config, labelled_eve
 def test_shipped_finetuning_parameters_are_valid(environments, load_config):
     for env in environments:
         assert read_blocks(load_config, env)
+
+
+def list_defaults(block: type[BaseModel], place: str) -> list[str]:
+    """Every field that has a value of its own, of a block and of the blocks in it."""
+    found = []
+    for name, field in block.model_fields.items():
+        found += [] if field.is_required() else [f"{place}.{name}"]
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            found += list_defaults(field.annotation, f"{place}.{name}")
+    return found
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_every_knob_of_finetuning_is_stated_in_conf(name):
+    assert list_defaults(BLOCKS[name], name) == []
 
 
 def test_handbook_blocks_the_cards_that_its_protocol_blocks(load_config):
