@@ -33,6 +33,7 @@ from panther_pipeline.tokenizer.sequences import TokenSequences
 from panther_pipeline.units import epoch_us
 
 OUTPUTS = {"event_features", "fraud_head", "distilled_head", "fraud_scores"}
+SHARED = {"fraud_task", "histories"}  # the same object for every node
 OPT_IN = {
     "tuned_backbone": "backbone", "lora_backbone": "backbone",
     "tuned_head": "fraud_head", "lora_head": "fraud_head", "distilled_head": "fraud_head",
@@ -57,6 +58,25 @@ class KeptDataset(MemoryDataset):
 
     def _release(self) -> None:
         pass
+
+
+class WatchedDataset(KeptDataset):
+    """Remembers what it was handed as it was then."""
+
+    def save(self, data: object) -> None:
+        self.first = copy_arrays(data)
+        super().save(data)
+
+
+def copy_arrays(value: object) -> dict[str, np.ndarray]:
+    """Every column, array and tensor of a dataclass."""
+    found = {}
+    for name, field in vars(value).items():
+        if isinstance(field, pl.DataFrame):
+            found |= {f"{name}.{column}": field[column].to_numpy().copy() for column in field.columns}
+        elif isinstance(field, np.ndarray | torch.Tensor):
+            found[name] = np.array(field)
+    return found
 
 
 def make_sequences(valid_events: pl.DataFrame) -> TokenSequences:
@@ -118,7 +138,7 @@ def run_pipeline(
     assert pipeline.inputs() == set(inputs)
     catalog = DataCatalog({name: KeptDataset(value, copy_mode="assign") for name, value in inputs.items()})
     for name in pipeline.all_outputs():
-        catalog[name] = KeptDataset(copy_mode="assign")
+        catalog[name] = (WatchedDataset if name in SHARED else KeptDataset)(copy_mode="assign")
     for name, kind in OPT_IN.items() if folder else ():
         catalog[name] = ArtifactDataset(filepath=str(folder / name), artifact=kind)
     SequentialRunner().run(pipeline, catalog)
@@ -161,6 +181,24 @@ def test_models_that_cost_minutes_are_off_unless_asked_for(environments, load_co
         for name in (f"{method}_backbone", f"{method}_head"):
             assert catalog.load(name) == NotAsked(option=option), name
     assert catalog.load("distilled_head") == NotAsked(option="finetuning.history.models=distilled")
+
+
+def test_no_node_changes_what_all_of_them_are_handed(load_config, labelled_events):
+    """`copy_mode: assign` gives every node the same object: here as it was before any node but its maker ran."""
+    catalog = run_pipeline(load_config, labelled_events, "full+lora", ["textcnn", "attention", "distilled"])
+    for name in SHARED:
+        before, after = catalog[name].first, copy_arrays(catalog.load(name))
+        assert set(after) == set(before)
+        assert len(after) > 4
+        for field in before:
+            np.testing.assert_array_equal(after[field], before[field], err_msg=f"{name}.{field}")
+
+
+def test_shared_datasets_are_handed_on_without_a_copy(environments, load_config):
+    for env in environments:
+        catalog = load_config(env)["catalog"]
+        assert {name for name, entry in catalog.items() if entry["type"] == "MemoryDataset"} == SHARED
+        assert {catalog[name]["copy_mode"] for name in SHARED} == {"assign"}
 
 
 def test_run_that_asks_for_nothing_leaves_what_an_earlier_one_made(load_config, labelled_events, tmp_path):
