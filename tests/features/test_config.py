@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from panther_pipeline.features.config import FeatureConfig
+from panther_pipeline.features.config import FeatureConfig, features_digest
 
 GOOD = {
     "windows_days": [1], "risk_windows_days": [1], "novelty": None,
@@ -31,3 +31,14 @@ def test_feature_config_reports_all_problems_at_once():
         FeatureConfig(**{**GOOD, "windows_days": [2, 2], "time_zone": "Mars"})
     assert "windows_days" in str(caught.value)
     assert "Mars" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "names"),
+    [({"time_zone": "Europe/Paris"}, ["a", "b"]), ({"windows_days": [1, 7]}, ["a", "b"]), ({}, ["b", "a"])],
+)
+def test_features_digest_changes_with_configuration_and_names(changes, names):
+    own = features_digest(FeatureConfig(**GOOD), ["a", "b"])
+    assert len(own) == 64
+    assert own == features_digest(FeatureConfig(**GOOD), ["a", "b"])
+    assert own != features_digest(FeatureConfig(**GOOD | changes), names)

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from panther_pipeline.errors import ConfigurationError
 from panther_pipeline.metrics.config import BootstrapConfig, MerchantRiskMetricsConfig
 from panther_pipeline.metrics.merchant_risk import measure_merchant_scores
 from panther_pipeline.metrics.records import find_value
@@ -86,6 +87,24 @@ def test_interval_is_over_counterparties_and_not_over_rows(records):
     key = {"model": "trees_both", "metric": "precision@5", "split": "test"}
     widths = [find_value(r, **key)["high"] - find_value(r, **key)["low"] for r in (records, apart)]
     assert widths[0] > 1.3 * widths[1]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda own: own[1:],
+        lambda own: own.with_columns(counterparty=pl.col("counterparty").replace("m03", "m99")),
+        lambda own: own.with_columns(label=1 - pl.col("label")),
+    ],
+)
+def test_models_that_score_other_rows_are_refused(change):
+    scores = make_scores()
+    is_own = (pl.col("model") == "trees_both") & (pl.col("seed") == 1)
+    mixed = pl.concat(
+        [scores.filter(~is_own), change(scores.filter(is_own)).select(scores.columns).cast(scores.schema)]
+    )
+    with pytest.raises(ConfigurationError, match="trees_both with seed or repeat 1 scores other counterparties"):
+        measure_merchant_scores(mixed, BOOTSTRAP, FLAGGED)
 
 
 def test_counterparties_without_a_known_fraud_are_measured_apart(records):

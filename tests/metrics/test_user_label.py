@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
+from panther_pipeline.errors import ConfigurationError
 from panther_pipeline.metrics.config import BootstrapConfig
 from panther_pipeline.metrics.records import FIELDS, find_value
 from panther_pipeline.metrics.user_label import CONSTANT, USER_LABEL_MODELS, measure_user_labels
@@ -90,6 +91,30 @@ def test_interval_resamples_users_and_not_labels(scores):
     wide, once = measure_user_labels(repeated, CONFIG), measure_user_labels(scores, CONFIG)
     assert values(wide, "trees_both", "roc_auc") == pytest.approx(values(once, "trees_both", "roc_auc"))
     assert {record["n"] for record in wide} == {480}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda own: own[1:],
+        lambda own: pl.concat([own, own[:1]]),
+        lambda own: own.with_columns(user_id=pl.col("user_id").replace("u003", "u999")),
+        lambda own: own.with_columns(label=1 - pl.col("label")),
+    ],
+)
+@pytest.mark.parametrize(("model", "repeat"), [("trees_both", 0), ("logistic_features", 2)])
+def test_models_that_score_other_labels_are_refused(scores, change, model, repeat):
+    is_own = (pl.col("model") == model) & (pl.col("repeat") == repeat)
+    mixed = pl.concat(
+        [scores.filter(~is_own), change(scores.filter(is_own)).select(scores.columns).cast(scores.schema)]
+    )
+    with pytest.raises(ConfigurationError, match=f"repeat {repeat} scores other labels of users"):
+        measure_user_labels(mixed, CONFIG)
+
+
+def test_order_of_rows_changes_no_record(scores, records):
+    turned = measure_user_labels(scores.reverse(), CONFIG)
+    assert [record["value"] for record in turned] == pytest.approx([record["value"] for record in records])
 
 
 def test_constant_knows_the_share_alone(records):

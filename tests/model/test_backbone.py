@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from panther_pipeline.errors import ArtifactError, ConfigurationError
 from panther_pipeline.model.backbone import Backbone
-from panther_pipeline.publish import publish_folder
+from panther_pipeline.publish import open_published, publish_folder
 from panther_pipeline.training.losses import next_tuple_loss
 
 
@@ -246,6 +246,26 @@ def test_unfit_weights_are_refused(message, make_backbone, tmp_path):
     make_backbone().save(tmp_path)
     tamper(tmp_path, CHANGES[message])
     with pytest.raises(ArtifactError, match=message):
+        Backbone.load(tmp_path)
+
+
+def test_instant_until_which_it_learnt_is_saved_and_moves_no_digest(make_backbone, tmp_path):
+    backbone = make_backbone()
+    backbone.save(tmp_path)
+    assert "learnt_until" not in open_published(tmp_path)[1]
+    assert Backbone.load(tmp_path).learnt_until is None
+    backbone.learnt_until = "2024-03-01T12:00:00"
+    backbone.save(tmp_path)
+    loaded = Backbone.load(tmp_path)
+    assert loaded.learnt_until == "2024-03-01T12:00:00"
+    assert loaded.digest == make_backbone().digest
+
+
+def test_instant_that_is_no_text_is_refused(make_backbone, tmp_path):
+    backbone = make_backbone()
+    backbone.learnt_until = 20240301
+    backbone.save(tmp_path)
+    with pytest.raises(ArtifactError, match="learnt_until"):
         Backbone.load(tmp_path)
 
 

@@ -4,14 +4,17 @@ import runpy
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import plotly.graph_objects as go
 import pytest
 import torch
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
+from pydantic import ValidationError
 
 from panther_pipeline.datasets import SourceArtifactDataset
 from panther_pipeline.errors import TrainingError
+from panther_pipeline.ledger.splits import TRAIN, VALID
 from panther_pipeline.lock import taken
 from panther_pipeline.model.config import ModelConfig
 from panther_pipeline.pipelines.pretrain import create_pipeline
@@ -30,6 +33,10 @@ def sequences():
     return runpy.run_path(str(path))["random_sequences"]()
 
 
+def make_tokenizer(kind: str) -> SimpleNamespace:
+    return SimpleNamespace(kind=kind, content=SimpleNamespace(train_end="2024-08-01"))
+
+
 @pytest.fixture(params=["structured", "factored"])
 def kind(request):
     return request.param
@@ -44,14 +51,16 @@ def run_pretrain(sequences, kind, tmp_path):
     catalog = DataCatalog(
         {
             "token_sequences": MemoryDataset(sequences, copy_mode="assign"),
-            "tokenizer": MemoryDataset(SimpleNamespace(kind=kind), copy_mode="assign"),
+            "tokenizer": MemoryDataset(make_tokenizer(kind), copy_mode="assign"),
             "pretraining_checkpoints": MemoryDataset(CheckpointFolder(tmp_path), copy_mode="assign"),
             "source_backbone": NO_SOURCE,
             "source_tokenizer": NO_SOURCE,
             "params:pretraining.model": MemoryDataset(model),
             "params:pretraining.loss": MemoryDataset(loss),
             "params:pretraining.training": MemoryDataset(training),
-            "params:pretraining.transfer": MemoryDataset(TransferConfig(source=None, allow_later_source=False)),
+            "params:pretraining.transfer": MemoryDataset(
+                TransferConfig(ledger="own", source=None, allow_later_source=False)
+            ),
         }
     )
     outputs = SequentialRunner().run(create_pipeline(), catalog)
@@ -66,6 +75,8 @@ def test_pretrain_gives_the_librarys_backbone_and_curves(run_pretrain, sequences
     assert outputs["backbone"].tokenizer_kind == kind
     assert outputs["backbone"].tokenizer_digest == sequences.tokenizer_digest
     assert not outputs["backbone"].training
+    newest_us = int(sequences.time_us_N[np.isin(sequences.split_N, (TRAIN, VALID))].max())
+    assert outputs["backbone"].learnt_until == str(np.datetime64(newest_us, "us"))
 
 
 def test_two_trainings_into_one_folder_are_refused(sequences, tmp_path):
@@ -74,7 +85,7 @@ def test_two_trainings_into_one_folder_are_refused(sequences, tmp_path):
         with pytest.raises(TrainingError, match=r"another process is training into .*ledger_name"):
             pretrain_backbone(
                 sequences, None, CheckpointFolder(tmp_path), None, None, ModelConfig(), LossConfig(), TrainingConfig(),
-                TransferConfig(source=None, allow_later_source=False),
+                TransferConfig(ledger="own", source=None, allow_later_source=False),
             )  # fmt: skip
 
 
@@ -106,6 +117,15 @@ def test_named_source_is_what_the_catalog_reads(load_config):
     config = load_config(runtime_params={"source_ledger": "berka_1993"})
     assert TransferConfig(**config["parameters"]["pretraining"]["transfer"]).source == "berka_1993"
     assert {config["catalog"][name]["ledger"] for name in ("source_backbone", "source_tokenizer")} == {"berka_1993"}
+
+
+@pytest.mark.parametrize(
+    "stated", [{"source_ledger": "simulated"}, {"ledger_name": "branch", "source_ledger": "branch"}]
+)
+def test_ledger_of_the_run_is_refused_as_its_own_source(load_config, stated):
+    transfer = load_config(runtime_params=stated)["parameters"]["pretraining"]["transfer"]
+    with pytest.raises(ValidationError, match="the ledger that is trained itself"):
+        TransferConfig(**transfer)
 
 
 def test_base_parameters_name_every_field(load_config):

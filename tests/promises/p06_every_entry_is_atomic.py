@@ -34,13 +34,15 @@ READ_ONLY = {
     "panther_pipeline.datasets.simulated_ledger.SimulatedLedgerDataset",
 }
 
+IN_MEMORY = {"MemoryDataset"}  # writes nothing
+
 
 def not_atomic(catalog: dict) -> list[str]:
     """Entries that write outside 01_raw with a class that is not proven."""
     return [
         name
         for name, entry in catalog.items()
-        if entry["type"] not in PROVEN | READ_ONLY and not entry["filepath"].startswith("data/01_raw/")
+        if entry["type"] not in PROVEN | READ_ONLY | IN_MEMORY and not entry["filepath"].startswith("data/01_raw/")
     ]
 
 

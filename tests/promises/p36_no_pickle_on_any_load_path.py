@@ -38,10 +38,7 @@ sequences = TokenSequences.load(data / "05_model_input/test/token_sequences")
 backbone = Backbone.load(data / "06_models/test/backbone")
 store = OnlineStore.load(data / "07_model_output/test/online_store")
 head = FraudHead.load(data / "07_model_output/test/fraud_head")
-for name in ("distilled_head", "tuned_head", "lora_head"):
-    FraudHead.load(data / "07_model_output/test" / name)
-for name in ("tuned_backbone", "lora_backbone"):
-    Backbone.load(data / "07_model_output/test" / name)
+FraudHead.load(data / "07_model_output/test/distilled_head")
 NextValueHeads.load(data / "07_model_output/test/next_value_heads")
 for path in data.rglob("*.parquet"):
     pl.read_parquet(path)

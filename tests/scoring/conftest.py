@@ -123,7 +123,7 @@ def network_config() -> NetworkConfig:
 def head_config(network_config) -> HeadConfig:
     return HeadConfig(
         network=network_config, also_without_backbone=False, seeds=[0, 1], search=[], batch_size=128, max_epochs=6,
-        patience=2, learning_rate=0.01, weight_decay=0.001,
+        patience=2, learning_rate=0.01, weight_decay=0.001, calibration="platt",
     )  # fmt: skip
 
 
@@ -131,5 +131,5 @@ def head_config(network_config) -> HeadConfig:
 def tree_config() -> TreeConfig:
     return TreeConfig(
         seeds=[0, 1], search=[], learning_rate=0.1, num_rounds=20, max_leaves=7, min_rows_per_leaf=10, l2=1.0,
-        feature_share=0.5, num_threads=1,
+        feature_share=0.5, num_threads=1, calibration="platt",
     )  # fmt: skip

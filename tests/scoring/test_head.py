@@ -10,6 +10,7 @@ from panther_pipeline.publish import open_published, publish_folder
 from panther_pipeline.scoring.head import NUM_SURPRISES, FraudHead
 from panther_pipeline.scoring.networks.build import build_network
 
+IDENTITY = {"backbone_digest": "b" * 64, "tokenizer_digest": "c" * 64, "features_digest": "f" * 64}
 NAMES = ["amount", "hour"]
 
 
@@ -17,7 +18,7 @@ NAMES = ["amount", "hour"]
 def head(network_config, request):
     torch.manual_seed(0)
     config = network_config.model_copy(update={"kind": request.param})
-    return FraudHead(NAMES, 4, config, build_network(len(NAMES) + NUM_SURPRISES, 4, config))
+    return FraudHead(NAMES, 4, config, build_network(len(NAMES) + NUM_SURPRISES, 4, config), IDENTITY)
 
 
 def inputs(num: int, seed: int = 0):
@@ -30,6 +31,28 @@ def test_loaded_head_scores_the_same_bits(head, tmp_path):
     loaded = FraudHead.load(tmp_path / "head")
     assert loaded.feature_names == NAMES
     assert np.array_equal(loaded.score(*inputs(50)), head.score(*inputs(50)))
+
+
+def test_identity_is_saved_with_the_head(head, tmp_path):
+    head.save(tmp_path / "head")
+    assert FraudHead.load(tmp_path / "head").identity == head.identity == IDENTITY
+
+
+def test_head_saved_without_identity_loads_as_unknown(head, tmp_path):
+    head.save(tmp_path / "head")
+    folder, facts = open_published(tmp_path / "head")
+    weights = load_file(folder / "weights.safetensors")
+    older = {key: fact for key, fact in facts.items() if key not in IDENTITY}
+    publish_folder(tmp_path / "head", lambda new: save_file(weights, new / "weights.safetensors"), older)
+    loaded = FraudHead.load(tmp_path / "head")
+    assert set(loaded.identity) == set(IDENTITY)
+    assert set(loaded.identity.values()) == {""}
+    assert np.array_equal(loaded.score(*inputs(50)), head.score(*inputs(50)))
+
+
+def test_head_refuses_an_identity_of_other_keys(network_config):
+    with pytest.raises(ConfigurationError, match="backbone_digest, tokenizer_digest, features_digest"):
+        FraudHead(NAMES, 4, network_config, None, {"backbone_digest": "b"})
 
 
 def test_isotonic_calibration_is_saved_with_the_head(head, tmp_path):
@@ -95,7 +118,9 @@ def test_load_refuses_weights_that_are_not_finite(head, tmp_path):
         FraudHead.load(tmp_path / "head")
 
 
-@pytest.mark.parametrize("facts", [{"embedding_dim": 5}, {"config": {}}, {"feature_names": None}])
+@pytest.mark.parametrize(
+    "facts", [{"embedding_dim": 5}, {"config": {}}, {"feature_names": None}, {"features_digest": 7}]
+)
 def test_load_refuses_a_description_that_does_not_fit(head, tmp_path, facts):
     head.save(tmp_path / "head")
     republish(tmp_path / "head", **facts)

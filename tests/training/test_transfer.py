@@ -7,18 +7,20 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from pydantic import ValidationError
 
 from panther_pipeline.errors import ConfigurationError
-from panther_pipeline.ledger.splits import SplitConfig
+from panther_pipeline.ledger.splits import TEST, VALID, SplitConfig, parse_instant, to_us
 from panther_pipeline.tokenizer import FieldConfig, Tokenizer, VocabularyConfig, build_sequences
 from panther_pipeline.training.config import TransferConfig
 from panther_pipeline.training.identity import run_identity
+from panther_pipeline.training.learnt import learnt_until
 from panther_pipeline.training.objective import Objective
 from panther_pipeline.training.pretraining import pretrain, untrained_backbone
 from panther_pipeline.training.transfer import initial_backbone, transferred_backbone
 
 KINDS, CHANNELS = ["rent", "food", "fuel", "gold"], ["card", "cash"]
-TRANSFER = TransferConfig(source="source", allow_later_source=False)
+TRANSFER = TransferConfig(ledger="target", source="source", allow_later_source=False)
 
 
 def make_ledger(year: int, kinds: list[str], fields: list[str], tokens: str = "structured", num: int = 400):
@@ -56,6 +58,7 @@ def make_source(sequences, model_config, tokenizer, seed=7):
     with torch.no_grad():
         for weight in backbone.parameters():
             weight.copy_(torch.randn(weight.shape, generator=generator))
+    backbone.learnt_until = learnt_until(sequences, tokenizer, "")
     return backbone
 
 
@@ -148,38 +151,91 @@ def test_backbone_and_tokenizer_of_different_runs_are_refused(model_config):
 
 def test_source_that_knows_the_test_is_refused(model_config):
     ledger, later = make_ledger(2022, KINDS, ["kind"]), make_ledger(2023, KINDS, ["kind"])
-    with pytest.raises(ConfigurationError, match=r"learnt from events up to 2023-10-01.*from 2022-10-0.*allow_later"):
+    with pytest.raises(ConfigurationError, match=r"learnt from events up to 2023-10-.*from 2022-10-0.*allow_later"):
         transfer_to(ledger, later, model_config)
-    allowed = TransferConfig(source="later", allow_later_source=True)
+    allowed = TransferConfig(ledger="target", source="later", allow_later_source=True)
     assert transfer_to(ledger, later, model_config, allowed)[2]["source"] == "later"
 
 
-def test_source_may_end_where_this_ledger_is_first_judged(model_config):
+def judged_from(sequences) -> int:
+    return int(sequences.time_us_N[np.isin(sequences.split_N, (VALID, TEST))].min())
+
+
+def instant(time_us: int) -> str:
+    return str(np.datetime64(time_us, "us"))
+
+
+@pytest.mark.parametrize(
+    ("train_end_later_us", "known_later_us", "is_refused"), [(0, -1, False), (1, -1, True), (0, 0, True)]
+)
+def test_source_may_end_where_this_ledger_is_first_judged(model_config, train_end_later_us, known_later_us, is_refused):
+    """Training ends before `train_end`; the newest event that was learnt from or chosen on is itself known."""
     tokenizer, sequences = make_ledger(2022, KINDS, ["kind"])
-    first_us = int(sequences.time_us_N[sequences.split_N == 1].min())
-    for late_us, is_refused in ((0, False), (1, True)):
-        bound = str(np.datetime64(first_us + late_us, "us"))
-        source_tokenizer = Tokenizer(tokenizer.content.model_copy(update={"train_end": bound}))
-        source = make_source(replace(sequences, tokenizer_digest=source_tokenizer.digest), model_config, tokenizer)
-        arguments = source, source_tokenizer, sequences, tokenizer, model_config, 0, TRANSFER
-        if is_refused:
-            with pytest.raises(ConfigurationError, match="learnt from events up to"):
-                transferred_backbone(*arguments)
-        else:
-            assert transferred_backbone(*arguments)[1]["train_end"] == bound
+    first_us = judged_from(sequences)
+    train_end = instant(first_us + train_end_later_us)
+    source_tokenizer = Tokenizer(tokenizer.content.model_copy(update={"train_end": train_end}))
+    source = make_source(replace(sequences, tokenizer_digest=source_tokenizer.digest), model_config, tokenizer)
+    source.learnt_until = instant(first_us + known_later_us)
+    arguments = source, source_tokenizer, sequences, tokenizer, model_config, 0, TRANSFER
+    if is_refused:
+        with pytest.raises(ConfigurationError, match="learnt from events up to"):
+            transferred_backbone(*arguments)
+    else:
+        report = transferred_backbone(*arguments)[1]
+        assert (report["train_end"], report["learnt_until"]) == (train_end, source.learnt_until)
+
+
+def test_source_chosen_on_events_that_are_judged_is_refused(model_config):
+    """It trained until October 2022, and its validation month is the one in which this ledger is first judged."""
+    target = make_ledger(2022, KINDS, ["kind"])
+    source = make_ledger(2022, KINDS, ["kind", "channel"])
+    assert source[0].content.train_end == "2022-10-01"
+    assert judged_from(target[1]) >= to_us(parse_instant("2022-10-01"))
+    with pytest.raises(ConfigurationError, match=r"up to 2022-10-\d\d.*chosen by looking.*ledger\.splits\.valid_end"):
+        transfer_to(target, source, model_config)
+
+
+def test_source_that_began_with_a_later_one_is_refused(model_config):
+    """Its own ledger ends a year before, but its first weights come from one that ends a year after."""
+    (tokenizer, sequences), (earlier_tokenizer, earlier) = (make_ledger(year, KINDS, ["kind"]) for year in (2023, 2022))
+    later_tokenizer, later = make_ledger(2024, KINDS, ["kind"])
+    source = make_source(earlier, model_config, earlier_tokenizer)
+    arguments = source, earlier_tokenizer, sequences, tokenizer, model_config, 0
+    assert transferred_backbone(*arguments, TRANSFER)[1]["source"] == "source"
+    source.learnt_until = learnt_until(earlier, earlier_tokenizer, learnt_until(later, later_tokenizer, ""))
+    with pytest.raises(ConfigurationError, match=r"one that it began with, learnt from events up to 2024-10"):
+        transferred_backbone(*arguments, TRANSFER)
+    allowed = TransferConfig(ledger="target", source="source", allow_later_source=True)
+    assert transferred_backbone(*arguments, allowed)[1]["learnt_until"].startswith("2024-10")
+
+
+def test_source_that_does_not_say_until_when_it_learnt_is_refused(model_config):
+    (tokenizer, sequences), (earlier_tokenizer, earlier) = (make_ledger(year, KINDS, ["kind"]) for year in (2023, 2022))
+    source = make_source(earlier, model_config, earlier_tokenizer)
+    source.learnt_until = None
+    arguments = source, earlier_tokenizer, sequences, tokenizer, model_config, 0
+    with pytest.raises(ConfigurationError, match=r"does not say until when.*pretrain pipeline.*allow_later_source"):
+        transferred_backbone(*arguments, TRANSFER)
+    allowed = TransferConfig(ledger="target", source="source", allow_later_source=True)
+    assert transferred_backbone(*arguments, allowed)[1]["learnt_until"] is None
+
+
+def test_own_ledger_is_refused_as_source():
+    with pytest.raises(ValidationError, match=r"source_ledger is bank, the ledger that is trained itself"):
+        TransferConfig(ledger="bank", source="bank", allow_later_source=True)
 
 
 def test_source_split_by_order_is_refused(model_config):
     tokenizer, sequences = make_ledger(2022, KINDS, ["kind"])
     by_order = Tokenizer(tokenizer.content.model_copy(update={"train_end": "leave_last_out"}))
-    source = make_source(replace(sequences, tokenizer_digest=by_order.digest), model_config, tokenizer)
+    source = make_source(replace(sequences, tokenizer_digest=by_order.digest), model_config, by_order)
     with pytest.raises(ConfigurationError, match="up to leave_last_out"):
         transferred_backbone(source, by_order, sequences, tokenizer, model_config, 0, TRANSFER)
 
 
 def test_no_source_is_no_initial_backbone(model_config):
     tokenizer, sequences = make_ledger(2022, KINDS, ["kind"])
-    none = TransferConfig(source=None, allow_later_source=False)
+    none = TransferConfig(ledger="target", source=None, allow_later_source=False)
     arguments = sequences, tokenizer, model_config, 0
     assert initial_backbone(None, None, *arguments, none) == (None, {"source": None})
     with pytest.raises(ConfigurationError, match="--params=source_ledger=NAME"):

@@ -1,12 +1,18 @@
 """Artifacts of the library: objects that save and load themselves in inert formats."""
 
+import json
+import logging
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, Self
 
 from kedro.io import AbstractDataset, DatasetError
 
-from panther_pipeline.publish import is_published
+from panther_pipeline.not_asked import NotAsked
+from panther_pipeline.publish import is_published, publish_json
+
+logger = logging.getLogger(__name__)
+_NOTE = "not_asked.json"  # in the folder of an artifact that no run made: which option would
 
 
 class Artifact(Protocol):
@@ -29,8 +35,12 @@ _CLASSES = {
 }
 
 
-class ArtifactDataset(AbstractDataset[Artifact, Artifact]):
+class ArtifactDataset(AbstractDataset[Artifact | NotAsked, Artifact]):
     """One artifact at one path; its class is imported when it is first loaded.
+
+    Saving `NotAsked` leaves the artifact of an earlier run as it is. Where there is none, a note says which option asks
+    for it: it then exists, so that `kedro run --only-missing-outputs` does not look for it for ever, and loading it
+    names the option.
 
     Args:
         filepath: a file (tokenizer) or a folder with a manifest (all others).
@@ -46,14 +56,37 @@ class ArtifactDataset(AbstractDataset[Artifact, Artifact]):
         self.metadata = metadata
 
     def load(self) -> Artifact:
+        if not self._is_there() and (option := self._read_note()):
+            raise DatasetError(
+                f"{self._filepath} holds no {self._artifact}: no run was asked for one. Run the finetune pipeline with "
+                f"--params={option}."
+            )
         module, _, name = _CLASSES[self._artifact].partition(":")
         return getattr(import_module(module), name).load(self._filepath)
 
-    def save(self, data: Artifact) -> None:
-        data.save(self._filepath)
+    def save(self, data: Artifact | NotAsked) -> None:
+        if not isinstance(data, NotAsked):
+            data.save(self._filepath)
+            if self._filepath.is_dir():
+                (self._filepath / _NOTE).unlink(missing_ok=True)
+        elif self._is_there():
+            logger.info("%s is left as an earlier run made it: %s was not asked for.", self._filepath, data.option)
+        else:
+            publish_json(self._filepath / _NOTE, {"option": data.option})
 
     def _exists(self) -> bool:
+        return self._is_there() or self._read_note() is not None
+
+    def _is_there(self) -> bool:
         return self._filepath.is_file() or is_published(self._filepath)
+
+    def _read_note(self) -> str | None:
+        """The option that asks for this artifact, where a run without it left a note."""
+        try:
+            option = json.loads((self._filepath / _NOTE).read_text(encoding="utf-8"))["option"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return option if isinstance(option, str) else None
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._filepath), "artifact": self._artifact}

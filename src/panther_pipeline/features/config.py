@@ -1,5 +1,7 @@
-"""The `finetuning.features` block."""
+"""The `finetuning.features` block, and what identifies the features made by it."""
 
+import hashlib
+import json
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, model_validator
@@ -33,3 +35,20 @@ class FeatureConfig(Config):
         if problems:
             raise ValueError("; ".join(problems))
         return self
+
+
+def features_digest(config: FeatureConfig, names: list[str]) -> str:
+    """SHA-256 of how features are computed and of their names, hexadecimal.
+
+    Args:
+        config: the block; its order of keys does not count.
+        names: columns in the order in which they are read, which counts.
+
+    Example:
+        >>> config = FeatureConfig(windows_days=[1], risk_windows_days=[1], novelty=None, time_zone="UTC",
+        ...                        night_start_hour=0, night_end_hour=6)
+        >>> features_digest(config, ["amount", "hour"]) == features_digest(config, ["hour", "amount"])
+        False
+    """
+    description = {"config": config.model_dump(mode="json"), "names": names}
+    return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()

@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 from tqdm import tqdm
 
+from panther_pipeline.errors import ConfigurationError
 from panther_pipeline.metrics.bootstrap import draw_user_weights, percentile_interval
 from panther_pipeline.metrics.config import BootstrapConfig
 from panther_pipeline.metrics.curves import Metric, RankedRows
@@ -27,6 +28,28 @@ Resampled = dict[tuple[str, str], np.ndarray]  # by model and metric, (S,)
 def number_units(ids_R: pl.Series) -> np.ndarray:
     """int64 (R,): 0, 1, 2, … in order of the ids."""
     return ids_R.rank("dense").to_numpy().astype(np.int64) - 1
+
+
+def check_same_rows(tables: Tables, keys: list[str], rows: str) -> None:
+    """Paired resamples and differences mean something only where every model scores the same rows.
+
+    Args:
+        tables: sorted alike.
+        keys: columns that identify a row, and its label.
+        rows: what a row is, in the plural, for the error.
+
+    Raises:
+        ConfigurationError: one of them has other rows than the first, or other labels; names model, seed and both
+            numbers of rows.
+    """
+    (first_model, _), first = next(iter(tables.items()))
+    for (model, seed), table in tables.items():
+        if not table.select(keys).equals(first.select(keys)):
+            raise ConfigurationError(
+                f"{model} with seed or repeat {seed} scores other {rows} than {first_model}, or the same with other "
+                f"labels ({table.height} and {first.height} rows): run the finetune pipeline again, so that all rows "
+                "are comparable."
+            )
 
 
 def count_seeds(tables: Tables) -> dict[str, int]:

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from panther_pipeline.errors import ConfigurationError
 from panther_pipeline.metrics import curves
 from panther_pipeline.metrics.comparison import (
     Resampled,
     Tables,
     Values,
     add_differences,
+    check_same_rows,
     count_seeds,
     list_records,
     measure_models,
@@ -136,13 +136,7 @@ def group_models(test: pl.DataFrame) -> Tables:
     tables = {
         (model, seed): table for (model, seed), table in test.sort("row").group_by("model", "seed", maintain_order=True)
     }
-    first = next(iter(tables.values()))
-    for (model, seed), table in tables.items():
-        if not table["row"].equals(first["row"]):
-            raise ConfigurationError(
-                f"{model} with seed {seed} scores other events than the first model does ({table.height} and "
-                f"{first.height} rows): run the finetune pipeline again, so that all rows are comparable."
-            )
+    check_same_rows(tables, ["row", "label"], "events")
     return tables
 
 

@@ -11,7 +11,14 @@ from typing import Any
 import polars as pl
 
 from panther_pipeline.metrics import curves
-from panther_pipeline.metrics.comparison import add_differences, count_seeds, list_records, measure_models, number_units
+from panther_pipeline.metrics.comparison import (
+    add_differences,
+    check_same_rows,
+    count_seeds,
+    list_records,
+    measure_models,
+    number_units,
+)
 from panther_pipeline.metrics.config import BootstrapConfig, MerchantRiskMetricsConfig
 from panther_pipeline.metrics.curves import Metric
 
@@ -45,6 +52,9 @@ def measure_merchant_scores(
         top 1 % of the rows, and as many rows as flagging `num_flagged` counterparties at every instant would give.
         Differences are named `<metric>_difference_vs_<baseline>`; both models see the same resamples. Left out: what is
         undefined, more flags than rows, and the rows without a known fraud if fewer than 10 of them see one.
+
+    Raises:
+        ConfigurationError: models or seeds score different rows.
     """
     test = merchant_scores.filter(split=SPLIT)
     unsuspected = test.filter(known_frauds=0)
@@ -57,6 +67,7 @@ def _measure_part(
     split: str, test: pl.DataFrame, config: BootstrapConfig, merchant: MerchantRiskMetricsConfig
 ) -> list[dict[str, Any]]:
     tables = test.sort("as_of", "counterparty", maintain_order=True).partition_by("model", "seed", as_dict=True)
+    check_same_rows(tables, ["counterparty", "as_of", "label"], "counterparties or instants")
     first = next(iter(tables.values()))
     names_R, metrics = first["counterparty"], _choose_metrics(first, merchant)
     num_counterparties = names_R.n_unique()

@@ -14,6 +14,7 @@ import polars as pl
 from panther_pipeline.metrics import curves
 from panther_pipeline.metrics.comparison import (
     add_differences,
+    check_same_rows,
     list_records,
     mean_metrics,
     measure_models,
@@ -54,10 +55,16 @@ def measure_user_labels(scores: pl.DataFrame, config: BootstrapConfig) -> list[d
         `<metric>_difference_vs_<baseline>`, with 95 % intervals. Of several repeats besides, without intervals,
         `<metric>_repeat_mean` and `<metric>_repeat_std`, of the metric of one repeat's scores. `seeds` counts the
         repeats. Nothing without scores; a ranking metric is left out when only one class is judged.
+
+    Raises:
+        ConfigurationError: models or repeats score different labels.
     """
     if scores.is_empty():
         return []
     keys = ["user_id", "as_of"]
+    check_same_rows(
+        scores.sort(keys).partition_by("model", "repeat", as_dict=True), [*keys, "label"], "labels of users"
+    )
     mean = scores.group_by(*keys, "label", "model").agg(pl.col("score").mean()).sort(keys)
     found = mean.partition_by("model", as_dict=True, maintain_order=True)
     first = next(iter(found.values()))

@@ -71,6 +71,9 @@ class Backbone(nn.Module):
         self.profile_sizes = profile_sizes
         self.tokenizer_digest = tokenizer_digest
         self.tokenizer_kind: TokenizerKind = tokenizer_kind
+        # The last instant that the weights were fitted to or chosen on, see training/learnt.py; None = unknown. No part
+        # of the digest: it changes no output.
+        self.learnt_until: str | None = None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             read_tokens = vocab_size if is_structured else None
@@ -200,7 +203,8 @@ class Backbone(nn.Module):
             (temporary / _CONFIG).write_text(json.dumps(self._description(), indent=2) + "\n", encoding="utf-8")
 
         facts = {"tokenizer_digest": self.tokenizer_digest, "backbone_digest": self.digest}
-        publish_folder(folder, write, facts=facts)
+        known = {} if self.learnt_until is None else {"learnt_until": self.learnt_until}
+        publish_folder(folder, write, facts=facts | known)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -210,8 +214,11 @@ class Backbone(nn.Module):
             ArtifactError: missing or damaged; a description that is not one; weights of other names or shapes
                 than the description says, or not finite.
         """
-        generation, _ = open_published(folder)
+        generation, facts = open_published(folder)
         try:
+            learnt_until = facts.get("learnt_until")
+            if not isinstance(learnt_until, str | None):
+                raise ValueError(f"learnt_until is {learnt_until!r}, no text")
             description = json.loads((generation / _CONFIG).read_text(encoding="utf-8"))
             config = ModelConfig.model_validate(description.pop("model"))
             with torch.device("meta"):  # shapes without memory: a hostile size is refused before it is allocated
@@ -223,6 +230,7 @@ class Backbone(nn.Module):
             ) from None
         backbone = cls(config, **description)
         backbone.load_state_dict(tensors)
+        backbone.learnt_until = learnt_until
         return backbone.eval()
 
     def _description(self) -> dict[str, Any]:

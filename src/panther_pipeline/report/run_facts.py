@@ -42,7 +42,8 @@ def describe_run(
         "context": f"{backbone.max_events} events",
     }
     if transfer_report["source"] is not None:
-        began = f"the backbone of {transfer_report['source']}, which learnt until {transfer_report['train_end']}"
+        until = transfer_report.get("learnt_until") or transfer_report["train_end"]  # reports of before have the latter
+        began = f"the backbone of {transfer_report['source']}, which learnt until {until}"
         facts["training began with"] = began
     for split in (TRAIN, VALID, TEST):
         facts[SPLIT_NAMES[split]] = _period(sequences, sequences.split_N == split)

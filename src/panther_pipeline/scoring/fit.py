@@ -25,7 +25,11 @@ class HeadConfig(LoopConfig):
 
 
 def fit_fraud_head(
-    task: FraudTask, config: HeadConfig, name: str = MODEL_NAME, loss: Loss | None = None
+    task: FraudTask,
+    config: HeadConfig,
+    name: str = MODEL_NAME,
+    loss: Loss | None = None,
+    identity: dict[str, str] | None = None,
 ) -> tuple[FraudHead, pl.DataFrame]:
     """Train one head per seed.
 
@@ -38,6 +42,7 @@ def fit_fraud_head(
         config: the head; one of its settings is chosen on the calibration rows.
         name: of the row in the comparison.
         loss: what is minimised on the fit rows; None = the cross-entropy of the labels.
+        identity: of the run that the task was made of, from `scoring.identity`; None = unknown.
 
     Returns:
         The head of the first seed, and the scores of all seeds on calibration and test rows. A task that
@@ -48,10 +53,15 @@ def fit_fraud_head(
     """
     if not task.can_be_fitted:
         logger.warning("Fit or calibration rows lack frauds or non-frauds: %s stays untrained.", name)
-        return FraudHead(task.feature_names, task.embeddings_RD.shape[1], config.network, None), empty_scores()
+        untrained = FraudHead(task.feature_names, task.embeddings_RD.shape[1], config.network, None, identity)
+        return untrained, empty_scores()
     inputs = (task.features_RF, task.embeddings_RD, task.surprises_RS)
     heads = fit_seeds(
-        name, config, task, lambda c, seed: train_head(task, c, seed, name, loss), lambda head: head.score(*inputs)
+        name,
+        config,
+        task,
+        lambda c, seed: train_head(task, c, seed, name, loss, identity),
+        lambda head: head.score(*inputs),
     )
     tables = [
         tabulate_scores(task, head.score(*inputs), name, seed) for head, seed in zip(heads, config.seeds, strict=True)
@@ -71,11 +81,16 @@ def score_without_backbone(task: FraudTask, config: HeadConfig) -> pl.DataFrame:
 
 
 def train_head(
-    task: FraudTask, config: HeadConfig, seed: int, name: str = MODEL_NAME, loss: Loss | None = None
+    task: FraudTask,
+    config: HeadConfig,
+    seed: int,
+    name: str = MODEL_NAME,
+    loss: Loss | None = None,
+    identity: dict[str, str] | None = None,
 ) -> FraudHead:
     """One calibrated head with the block's own settings; the task must have both classes to fit and calibrate on."""
     num_numbers, dim = len(task.feature_names) + NUM_SURPRISES, task.embeddings_RD.shape[1]
     network = train_network(
         lambda: build_network(num_numbers, dim, config.network), HeadRows.of(task), config, seed, name, loss
     )
-    return FraudHead(task.feature_names, dim, config.network, network)
+    return FraudHead(task.feature_names, dim, config.network, network, identity)

@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from panther_pipeline.errors import ArtifactError, ConfigurationError
 from panther_pipeline.publish import open_published, publish_folder
+from panther_pipeline.scoring.identity import IDENTITY_KEYS, UNKNOWN, check_identity, unknown_identity
 from panther_pipeline.scoring.networks.base import HeadNetwork
 from panther_pipeline.scoring.networks.build import build_network
 from panther_pipeline.scoring.networks.config import NetworkConfig
@@ -34,10 +35,17 @@ class FraudHead:
         embedding_dim: int,
         config: NetworkConfig,
         network: HeadNetwork | None,
+        identity: dict[str, str] | None = None,
     ) -> None:
+        """A head; `identity` says what it belongs to (see `scoring.identity`), None = unknown.
+
+        Raises:
+            ConfigurationError: an identity with other keys than IDENTITY_KEYS.
+        """
         self.feature_names = feature_names
         self.embedding_dim = embedding_dim
         self.config = config
+        self.identity = check_identity(unknown_identity() if identity is None else identity)
         self._network = network.eval() if network is not None else None
 
     @property
@@ -93,6 +101,7 @@ class FraudHead:
             "embedding_dim": self.embedding_dim,
             "config": self.config.model_dump(),
             "is_trained": self.is_trained,
+            **self.identity,
         }
         publish_folder(path, self._write, facts=facts)
 
@@ -102,7 +111,7 @@ class FraudHead:
 
     @classmethod
     def load(cls, path: Path) -> "FraudHead":
-        """Read what `save` wrote, digests checked.
+        """Read what `save` wrote, digests checked. Of a head saved before heads had an identity it is unknown.
 
         Raises:
             ArtifactError: missing, damaged, of another shape, or with weights that are not finite.
@@ -112,9 +121,10 @@ class FraudHead:
             config = NetworkConfig.model_validate(facts["config"])
             names, dim = list(facts["feature_names"]), int(facts["embedding_dim"])
             network = _load_network(folder / _WEIGHTS, len(names), dim, config) if facts["is_trained"] else None
+            identity = check_identity({key: facts.get(key, UNKNOWN) for key in IDENTITY_KEYS})
         except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
             raise ArtifactError(f"{path} is not a fraud head of this version ({error}). Run finetune again.") from None
-        return cls(names, dim, config, network)
+        return cls(names, dim, config, network, identity)
 
 
 def _load_network(file: Path, num_features: int, embedding_dim: int, config: NetworkConfig) -> HeadNetwork:

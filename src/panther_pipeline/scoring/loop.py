@@ -38,7 +38,7 @@ class LoopConfig(Searchable):
     patience: int = Field(gt=0)  # epochs without a better average precision on the calibration rows
     learning_rate: float = Field(gt=0)
     weight_decay: float = Field(ge=0)
-    calibration: CalibrationKind = "platt"  # how logits become probabilities, on the calibration rows
+    calibration: CalibrationKind  # how logits become probabilities, on the calibration rows
 
 
 def nothing_more(rows_B: Tensor) -> tuple[Tensor, ...]:

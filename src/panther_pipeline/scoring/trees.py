@@ -39,7 +39,7 @@ class TreeConfig(Searchable):
     l2: float = Field(ge=0)
     feature_share: float = Field(gt=0, le=1)  # drawn at every split; below 1 it is what makes seeds differ
     num_threads: int = Field(gt=0)
-    calibration: CalibrationKind = "platt"  # how logits become probabilities, on the calibration rows
+    calibration: CalibrationKind  # how logits become probabilities, on the calibration rows
 
 
 def fit_tree_baselines(task: FraudTask, config: TreeConfig) -> pl.DataFrame:

@@ -81,5 +81,16 @@ class TrainingConfig(Config):
 class TransferConfig(Config):
     """Where the first weights come from."""
 
+    ledger: str  # the one that is trained on
     source: str | None  # ledger whose finished backbone training begins with; null = none, fresh weights
     allow_later_source: bool  # though it learnt from events as late as those this ledger is judged on
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.source == self.ledger:
+            raise ValueError(
+                f"source_ledger is {self.source}, the ledger that is trained itself: its backbone would begin with "
+                "what its own validation chose. Name another ledger, or null for fresh weights; to train longer, raise "
+                "pretraining.training.max_steps"
+            )
+        return self

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from panther_pipeline.errors import ConfigurationError
-from panther_pipeline.ledger.splits import TEST, VALID, parse_instant, to_us
+from panther_pipeline.ledger.splits import TEST, VALID, to_us
 from panther_pipeline.model.backbone import Backbone
 from panther_pipeline.model.config import ModelConfig
 from panther_pipeline.tokenizer.fields import FIRST_VALUE, FittedField
@@ -26,9 +26,11 @@ from panther_pipeline.tokenizer.tokenizer import Tokenizer
 from panther_pipeline.tokenizer.vocabulary import FIRST_TOKEN
 from panther_pipeline.training.carry_over import carry_over
 from panther_pipeline.training.config import TransferConfig
+from panther_pipeline.training.learnt import as_instant
 from panther_pipeline.training.pretraining import untrained_backbone
 
 logger = logging.getLogger(__name__)
+_ALLOW = "set pretraining.transfer.allow_later_source: true."
 
 
 def initial_backbone(
@@ -85,11 +87,12 @@ def transferred_backbone(
 
     Raises:
         ConfigurationError: shapes or kinds differ; backbone and tokenizer of the source are of different runs; the
-            source learnt from events that are not earlier than those this ledger is judged on.
+            source, or one that it began with, learnt from events that are not earlier than those this ledger is judged
+            on, or was chosen by looking at them; or it does not say until when it learnt.
     """
     _check_source(source, source_tokenizer, model_config, tokenizer)
     if not transfer.allow_later_source:
-        _check_source_is_earlier(source_tokenizer, sequences)
+        _check_source_is_earlier(source, source_tokenizer, sequences)
     target = untrained_backbone(sequences, model_config, seed, tokenizer.kind)
     mapping = map_tokenizer(tokenizer, source_tokenizer)
     carry_over(source, target, mapping)
@@ -98,6 +101,7 @@ def transferred_backbone(
         "backbone_digest": source.digest,
         "tokenizer_digest": source_tokenizer.digest,
         "train_end": source_tokenizer.content.train_end,
+        "learnt_until": source.learnt_until,
         **_describe(mapping, tokenizer, source_tokenizer),
     }
     logger.info("training begins with the backbone of '%s': tokens %s", transfer.source, report["tokens"])
@@ -123,23 +127,33 @@ def _check_source(source: Backbone, source_tokenizer: Tokenizer, config: ModelCo
         )
 
 
-def _check_source_is_earlier(source_tokenizer: Tokenizer, sequences: TokenSequences) -> None:
+def _check_source_is_earlier(source: Backbone, source_tokenizer: Tokenizer, sequences: TokenSequences) -> None:
     """Nothing from the future, across ledgers too: the source ends before the first event that is judged here."""
     is_judged_N = np.isin(sequences.split_N, (VALID, TEST))
     if not is_judged_N.any():
         return
-    first_us, bound = int(sequences.time_us_N[is_judged_N].min()), source_tokenizer.content.train_end
-    try:
-        is_earlier = to_us(parse_instant(bound)) <= first_us
-    except ValueError:  # a protocol by order: no instant bounds what was learnt
-        is_earlier = False
-    if not is_earlier:
+    first_us = int(sequences.time_us_N[is_judged_N].min())
+    if source.learnt_until is None:
         raise ConfigurationError(
-            f"The source learnt from events up to {bound}; this ledger validates and tests on events from "
-            f"{np.datetime64(first_us, 'us')} on, so that the source may know what is to be forecast. Pretrain it with "
-            "an earlier ledger.splits.train_end; or, where the ledgers have no user and no event in common, set "
-            "pretraining.transfer.allow_later_source: true."
+            "The source does not say until when it, and whatever it began with, learnt: it was saved before backbones "
+            "did. Run the pretrain pipeline of the source ledger again (a finished training is not repeated); or, "
+            f"where the ledgers have no user and no event in common, {_ALLOW}"
         )
+    # Training looks at nothing at or after `train_end`, while `learnt_until` is the time of an event that was seen.
+    if _is_before(source_tokenizer.content.train_end, first_us + 1) and _is_before(source.learnt_until, first_us):
+        return
+    raise ConfigurationError(
+        f"The source, or one that it began with, learnt from events up to {source.learnt_until} or was chosen by "
+        f"looking at them; this ledger validates and tests on events from {np.datetime64(first_us, 'us')} on, so that "
+        "the source may know what is to be forecast. Pretrain it with an earlier ledger.splits.valid_end; or, where "
+        f"the ledgers have no user and no event in common, {_ALLOW}"
+    )
+
+
+def _is_before(bound: str, time_us: int) -> bool:
+    """Never for a protocol by order: no instant bounds what was learnt."""
+    instant = as_instant(bound)
+    return instant is not None and to_us(instant) < time_us
 
 
 def _describe(mapping: TokenizerMapping, tokenizer: Tokenizer, source_tokenizer: Tokenizer) -> dict[str, Any]:

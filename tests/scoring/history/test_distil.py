@@ -8,6 +8,7 @@ import torch
 from sklearn.metrics import log_loss
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from panther_pipeline.not_asked import NotAsked
 from panther_pipeline.scoring.fit import fit_fraud_head
 from panther_pipeline.scoring.head import FraudHead
 from panther_pipeline.scoring.history.distil import DistillationLoss, assign_folds, cross_fit_teacher, distil_head
@@ -108,9 +109,9 @@ def test_frauds_of_a_single_user_cannot_be_distilled(taught, history_config, cap
     assert "of two users" in caplog.text
 
 
-def test_head_stays_untrained_when_it_is_not_named(taught, history_config, caplog):
+def test_head_that_is_not_named_is_not_made(taught, history_config, caplog):
     task, histories, head = taught
     distilled, scores = distil_head(task, histories, head, history_config.model_copy(update={"models": ["attention"]}))
-    assert not distilled.is_trained
+    assert distilled == NotAsked(option="finetuning.history.models=distilled")
     assert scores.is_empty()
     assert caplog.text == ""

@@ -115,7 +115,7 @@ def make_head(task: FraudTask) -> FraudHead:
                             num_cross_layers=1, cross_rank=2, deep_widths=[4], dropout=0.0)  # fmt: skip
     config = HeadConfig(
         network=network, also_without_backbone=False, seeds=[0], search=[], batch_size=128, max_epochs=8, patience=3,
-        learning_rate=0.01, weight_decay=0.001,
+        learning_rate=0.01, weight_decay=0.001, calibration="platt",
     )  # fmt: skip
     return fit_fraud_head(task, config)[0]
 

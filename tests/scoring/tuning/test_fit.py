@@ -10,10 +10,12 @@ import torch
 from sklearn.metrics import average_precision_score
 
 from panther_pipeline.cache.embed import embed_events
-from panther_pipeline.errors import ConfigurationError, TrainingError
+from panther_pipeline.errors import ArtifactError, ConfigurationError, TrainingError
 from panther_pipeline.model.backbone import Backbone
+from panther_pipeline.not_asked import NotAsked
 from panther_pipeline.scoring.calibration import IsotonicScaler
 from panther_pipeline.scoring.head import FraudHead
+from panther_pipeline.scoring.identity import unknown_identity
 from panther_pipeline.scoring.task import CALIBRATION, FIT, JUDGED
 from panther_pipeline.scoring.tuning.config import MODEL_NAMES
 from panther_pipeline.scoring.tuning.fit import tune_backbone
@@ -154,8 +156,7 @@ def test_loss_that_is_not_finite_stops_with_advice(case, config):
 
 def test_method_that_is_off_changes_nothing(case, config):
     backbone, head, scores = tune_backbone("lora", *case.parts, config.model_copy(update={"methods": "full"}))
-    assert backbone is case.backbone
-    assert not head.is_trained
+    assert backbone == head == NotAsked(option="finetuning.tuning.methods=lora")
     assert scores.is_empty()
 
 
@@ -176,6 +177,14 @@ def test_sequences_of_another_ledger_are_refused(case, config):
     renamed = replace(case.task, feature_names=["other"])
     with pytest.raises(ConfigurationError, match="fraud_head"):
         tune_backbone("full", renamed, *case.parts[1:], config)
+
+
+def test_head_of_another_backbone_is_refused(case, config):
+    head = case.head
+    strange = unknown_identity() | {"backbone_digest": "0" * 64}
+    other = FraudHead(head.feature_names, head.embedding_dim, head.config, head.copy_network(), strange)
+    with pytest.raises(ArtifactError, match=f"backbone_digest 0{{16}}, not {case.backbone.digest[:16]}"):
+        tune_backbone("full", case.task, other, *case.parts[2:], short(config))
 
 
 def test_tuned_head_is_calibrated_as_the_frozen_one_was(case, config):

@@ -69,7 +69,7 @@ def config() -> MerchantRiskConfig:
 def trees() -> TreeConfig:
     return TreeConfig(
         seeds=[0, 1], search=[], learning_rate=0.2, num_rounds=15, max_leaves=7, min_rows_per_leaf=10, l2=1.0,
-        feature_share=0.5, num_threads=1,
+        feature_share=0.5, num_threads=1, calibration="platt",
     )  # fmt: skip
 
 

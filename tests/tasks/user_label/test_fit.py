@@ -80,6 +80,41 @@ def test_own_label_never_reaches_a_score(tables):
     assert roc_auc_score(label, found) < 0.65
 
 
+def worst_model(scores: pl.DataFrame) -> float:
+    """The AUC furthest from 0.5, in standard errors of one that knows nothing (Hanley and McNeil 1982)."""
+    worst = 0.0
+    for _, table in scores.group_by("model", "repeat"):
+        positives, negatives = int(table["label"].sum()), int((table["label"] == 0).sum())
+        error = np.sqrt((positives + negatives + 1) / (12 * positives * negatives))
+        worst = max(worst, abs(roc_auc_score(table["label"], table["score"]) - 0.5) / error)
+    return worst
+
+
+@pytest.fixture(scope="module")
+def many_tables(drawn_labels):
+    return make_tables(drawn_labels(240, 80), seed=5)
+
+
+LATER = TIME.model_copy(update={"fit_before": "2024-05-10"})  # labels of day 130 to 239 are judged
+
+
+@pytest.mark.parametrize("protocol", [PROTOCOL, LATER], ids=["folds", "time"])
+def test_shuffled_labels_predict_nothing(many_tables, protocol):
+    """P22: between 0.5 and what any model finds lie at most three standard errors."""
+    features, embeddings = many_tables
+    assert worst_model(score_user_labels(features, embeddings, protocol, MODELS)) > 3
+    for seed in range(3):
+        shuffled = features.with_columns(features["label"].shuffle(seed=seed))
+        assert worst_model(score_user_labels(shuffled, embeddings, protocol, MODELS)) < 3, seed
+
+
+def test_guard_notices_an_input_that_is_the_label(many_tables):
+    features, embeddings = many_tables
+    shuffled = features.with_columns(features["label"].shuffle(seed=0))
+    leaky = shuffled.with_columns(log_mean_size_30d=pl.col("label").cast(pl.Float32))
+    assert worst_model(score_user_labels(leaky, embeddings, PROTOCOL, MODELS)) > 3
+
+
 def test_score_of_a_label_does_not_depend_on_who_is_judged_beside_it(tables):
     label, inputs = tables[0]["label"].to_numpy(), tables[0].select("num_events_ever").to_numpy()
     folds = draw_folds(tables[0]["user_id"][:40], label[:40], 2, seed=0)

@@ -37,7 +37,7 @@ def create_fraud_pipeline() -> Pipeline:
             ),
             Node(
                 fit_fraud_head,
-                inputs=["fraud_task", "params:finetuning.head"],
+                inputs=["fraud_task", "backbone", "params:finetuning.features", "params:finetuning.head"],
                 outputs=["fraud_head", "head_scores"],
                 name="fit_fraud_head",
             ),

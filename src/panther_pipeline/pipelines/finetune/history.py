@@ -29,7 +29,14 @@ def create_history_pipeline() -> Pipeline:
             ),
             Node(
                 distil_head,
-                inputs=["fraud_task", "histories", "params:finetuning.head", "params:finetuning.history"],
+                inputs=[
+                    "fraud_task",
+                    "histories",
+                    "backbone",
+                    "params:finetuning.features",
+                    "params:finetuning.head",
+                    "params:finetuning.history",
+                ],
                 outputs=["distilled_head", "distilled_scores"],
                 name="distil_head",
             ),

@@ -7,6 +7,7 @@ from panther_pipeline.features import point_in_time
 from panther_pipeline.features.config import FeatureConfig
 from panther_pipeline.ledger.splits import SplitConfig
 from panther_pipeline.model.backbone import Backbone
+from panther_pipeline.not_asked import NotAsked
 from panther_pipeline.scoring import deviations, fit, scores, task, trees
 from panther_pipeline.scoring.fit import HeadConfig
 from panther_pipeline.scoring.head import FraudHead
@@ -14,6 +15,7 @@ from panther_pipeline.scoring.history import distil, inputs
 from panther_pipeline.scoring.history import fit as history_fit
 from panther_pipeline.scoring.history.config import HistoryConfig
 from panther_pipeline.scoring.history.inputs import Histories
+from panther_pipeline.scoring.identity import identify
 from panther_pipeline.scoring.task import FraudTask, FraudTaskConfig
 from panther_pipeline.scoring.trees import TreeConfig
 from panther_pipeline.scoring.tuning.config import TuningConfig
@@ -51,9 +53,11 @@ def assemble_fraud_task(
     return task.assemble_fraud_task(valid_events.lazy().collect(), event_features, event_embeddings, config, splits)
 
 
-def fit_fraud_head(fraud_task: FraudTask, config: HeadConfig) -> tuple[FraudHead, pl.DataFrame]:
-    """The head that is served, and the scores of all seeds."""
-    return fit.fit_fraud_head(fraud_task, config)
+def fit_fraud_head(
+    fraud_task: FraudTask, backbone: Backbone, features: FeatureConfig, config: HeadConfig
+) -> tuple[FraudHead, pl.DataFrame]:
+    """The head that is served, and the scores of all seeds; backbone and features are read for its identity alone."""
+    return fit.fit_fraud_head(fraud_task, config, identity=identify(backbone, features, fraud_task.feature_names))
 
 
 def score_without_backbone(fraud_task: FraudTask, config: HeadConfig) -> pl.DataFrame:
@@ -154,7 +158,7 @@ def tune_whole_backbone(
     token_sequences: TokenSequences,
     events: EventEmbeddingConfig,
     config: TuningConfig,
-) -> tuple[Backbone, FraudHead, pl.DataFrame]:
+) -> tuple[Backbone | NotAsked, FraudHead | NotAsked, pl.DataFrame]:
     """Every weight tuned for fraud, with the head that goes with it, and its scores."""
     return tune_backbone("full", fraud_task, fraud_head, backbone, token_sequences, events, config)
 
@@ -166,7 +170,7 @@ def tune_low_rank_updates(
     token_sequences: TokenSequences,
     events: EventEmbeddingConfig,
     config: TuningConfig,
-) -> tuple[Backbone, FraudHead, pl.DataFrame]:
+) -> tuple[Backbone | NotAsked, FraudHead | NotAsked, pl.DataFrame]:
     """Low-rank updates tuned for fraud and merged, with the head that goes with them, and its scores."""
     return tune_backbone("lora", fraud_task, fraud_head, backbone, token_sequences, events, config)
 
@@ -190,7 +194,13 @@ def fit_history_heads(
 
 
 def distil_head(
-    fraud_task: FraudTask, histories: Histories, head: HeadConfig, config: HistoryConfig
-) -> tuple[FraudHead, pl.DataFrame]:
+    fraud_task: FraudTask,
+    histories: Histories,
+    backbone: Backbone,
+    features: FeatureConfig,
+    head: HeadConfig,
+    config: HistoryConfig,
+) -> tuple[FraudHead | NotAsked, pl.DataFrame]:
     """A head like the one that is served, taught by one that reads the history."""
-    return distil.distil_head(fraud_task, histories, head, config)
+    identity = identify(backbone, features, fraud_task.feature_names)
+    return distil.distil_head(fraud_task, histories, head, config, identity)

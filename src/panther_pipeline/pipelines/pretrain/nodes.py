@@ -14,6 +14,7 @@ from panther_pipeline.tokenizer.sequences import TokenSequences
 from panther_pipeline.tokenizer.tokenizer import Tokenizer
 from panther_pipeline.training.checkpoint import CheckpointFolder
 from panther_pipeline.training.config import LossConfig, TrainingConfig, TransferConfig
+from panther_pipeline.training.learnt import learnt_until
 from panther_pipeline.training.pretraining import pretrain
 from panther_pipeline.training.transfer import initial_backbone
 
@@ -50,4 +51,6 @@ def pretrain_backbone(
         backbone, curves = pretrain(
             token_sequences, model, loss, training, pretraining_checkpoints, report, tokenizer.kind, initial
         )
+    began_with = "" if source_backbone is None else source_backbone.learnt_until
+    backbone.learnt_until = learnt_until(token_sequences, tokenizer, began_with)
     return backbone, curves, transfer_report

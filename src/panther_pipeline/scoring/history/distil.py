@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 from tqdm import tqdm
 
+from panther_pipeline.not_asked import NotAsked
 from panther_pipeline.scoring.fit import HeadConfig, fit_fraud_head
 from panther_pipeline.scoring.head import FraudHead
 from panther_pipeline.scoring.history.config import DistillationConfig, HistoryConfig
@@ -50,8 +51,12 @@ class DistillationLoss:
 
 
 def distil_head(
-    task: FraudTask, histories: Histories, head: HeadConfig, config: HistoryConfig
-) -> tuple[FraudHead, pl.DataFrame]:
+    task: FraudTask,
+    histories: Histories,
+    head: HeadConfig,
+    config: HistoryConfig,
+    identity: dict[str, str] | None = None,
+) -> tuple[FraudHead | NotAsked, pl.DataFrame]:
     """Train `head_distilled`: a `FraudHead` like `panther_head`, saved and served as one.
 
     Args:
@@ -60,24 +65,26 @@ def distil_head(
         head: network, loop, seeds and settings to try, the same as for `panther_head`. The teachers are trained with
             the first setting and seed.
         config: the teacher and the loss.
+        identity: of the run that the task was made of, from `scoring.identity`; None = unknown.
 
     Returns:
-        The head of the first seed and the scores of all seeds; an untrained head and no scores when `config.models`
-        does not name it or, with a warning, when the task cannot be fitted without one fold's users.
+        The head of the first seed and the scores of all seeds. `NotAsked` and no scores when `config.models` does not
+        name it; an untrained head and no scores, with a warning, when the task cannot be fitted without one fold's
+        users.
 
     Raises:
         TrainingError: the loss is not finite.
     """
-    untrained = FraudHead(task.feature_names, task.embeddings_RD.shape[1], head.network, None)
     if "distilled" not in config.models:
-        return untrained, empty_scores()
+        return NotAsked(option="finetuning.history.models=distilled"), empty_scores()
     fold_R = assign_folds(task, config.distillation.num_folds, head.seeds[0])
     if not task.can_be_fitted or not _can_cross_fit(task, fold_R):
         logger.warning("Fit or calibration rows lack frauds or non-frauds of two users: nothing is distilled.")
+        untrained = FraudHead(task.feature_names, task.embeddings_RD.shape[1], head.network, None, identity)
         return untrained, empty_scores()
     teacher_logit_R = cross_fit_teacher(task, histories, head, config, fold_R)
     loss = DistillationLoss(rows=HeadRows.of(task), teacher_logit_R=teacher_logit_R, config=config.distillation)
-    return fit_fraud_head(task, head, MODEL_NAMES["distilled"], loss)
+    return fit_fraud_head(task, head, MODEL_NAMES["distilled"], loss, identity)
 
 
 def cross_fit_teacher(

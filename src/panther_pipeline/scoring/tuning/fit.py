@@ -19,8 +19,10 @@ import polars as pl
 from panther_pipeline.cache.embed import EventEmbeddingConfig, as_of_rows
 from panther_pipeline.errors import ConfigurationError
 from panther_pipeline.model.backbone import Backbone
+from panther_pipeline.not_asked import NotAsked
 from panther_pipeline.scoring.calibration import fit_scaler
 from panther_pipeline.scoring.head import FraudHead
+from panther_pipeline.scoring.identity import check_belongs
 from panther_pipeline.scoring.networks.base import HeadNetwork
 from panther_pipeline.scoring.networks.build import build_network
 from panther_pipeline.scoring.scores import collect_scores, empty_scores, tabulate_scores
@@ -43,7 +45,7 @@ def tune_backbone(
     sequences: TokenSequences,
     events: EventEmbeddingConfig,
     config: TuningConfig,
-) -> tuple[Backbone, FraudHead, pl.DataFrame]:
+) -> tuple[Backbone | NotAsked, FraudHead | NotAsked, pl.DataFrame]:
     """Tune once per seed, by one method.
 
     Args:
@@ -58,16 +60,19 @@ def tune_backbone(
     Returns:
         Backbone and head of the first seed, an ordinary pair: `embed_events` and `FraudHead.score` serve it, with the
         surprises of the pretrained backbone. And the scores of all seeds on calibration and test rows. Where the
-        method is off, or the task cannot be fitted (with a warning): the backbone as it is, an untrained head, no
-        scores.
+        method is off: twice `NotAsked`, no scores. Where the task cannot be fitted, with a warning: the backbone as it
+        is, an untrained head, no scores.
 
     Raises:
+        ArtifactError: the head was fitted on another backbone.
         ConfigurationError: task, head, backbone and sequences are not of one run; nothing to adapt.
         TrainingError: loss or gradient is not finite.
     """
-    unchanged = backbone, FraudHead(task.feature_names, backbone.config.dim, head.config, None), empty_scores()
     if not config.includes(method):
-        return unchanged
+        not_asked = NotAsked(option=f"finetuning.tuning.methods={method}")
+        return not_asked, not_asked, empty_scores()
+    untrained = FraudHead(task.feature_names, backbone.config.dim, head.config, None, _identify(head, backbone))
+    unchanged = backbone, untrained, empty_scores()
     if not (task.can_be_fitted and head.is_trained):
         logger.warning("Fit or calibration rows lack frauds or non-frauds: the backbone is not tuned (%s).", method)
         return unchanged
@@ -83,10 +88,17 @@ def tune_backbone(
             joint = JointModel(copy.deepcopy(backbone), network, task, sequences, events)
             TuningRun(method=method, joint=joint, task=task, config=config, seed=seed).train()
         _calibrate(joint, task)
-        tuned = FraudHead(task.feature_names, head.embedding_dim, head.config, joint.network.cpu())
-        pairs.append((joint.backbone.eval().requires_grad_(True), tuned))
-        tables.append(tabulate_scores(task, _score(tuned, joint, task), MODEL_NAMES[method], seed))
+        tuned = joint.backbone.eval().requires_grad_(True)
+        identity = _identify(head, tuned)
+        tuned_head = FraudHead(task.feature_names, head.embedding_dim, head.config, joint.network.cpu(), identity)
+        pairs.append((tuned, tuned_head))
+        tables.append(tabulate_scores(task, _score(tuned_head, joint, task), MODEL_NAMES[method], seed))
     return *pairs[0], collect_scores(*tables)
+
+
+def _identify(head: FraudHead, backbone: Backbone) -> dict[str, str]:
+    """The features are those of the frozen head, the states those of the backbone that was tuned with the new one."""
+    return head.identity | {"backbone_digest": backbone.digest, "tokenizer_digest": backbone.tokenizer_digest}
 
 
 def _start_network(task: FraudTask, head: FraudHead, config: TuningConfig) -> HeadNetwork:
@@ -121,6 +133,7 @@ def _check_belong_together(task: FraudTask, head: FraudHead, backbone: Backbone,
             f"fraud_head reads {len(head.feature_names)} features and {head.embedding_dim} numbers of a state; the "
             f"task has {len(task.feature_names)}, the backbone {backbone.config.dim}. Run the finetune pipeline again."
         )
+    check_belongs("fraud_head", head.identity, _identify(head, backbone))
     row_R = task.events["row"].to_numpy()
     is_inside = row_R.max(initial=-1) < sequences.num_events
     if not is_inside or (sequences.time_us_N[row_R] != epoch_us(task.events["event_time"])).any():
