@@ -1,10 +1,12 @@
 """The `finetuning.features` block."""
 
+from collections.abc import Sequence
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, model_validator
 
 from panther_pipeline.config import Config
+from panther_pipeline.errors import ConfigurationError
 
 
 class FeatureConfig(Config):
@@ -33,3 +35,20 @@ class FeatureConfig(Config):
         if problems:
             raise ValueError("; ".join(problems))
         return self
+
+    def choose_novelty(self, attributes: Sequence[str]) -> list[str]:
+        """The attributes whose first value for a user is a feature.
+
+        Args:
+            attributes: the categorical attributes of the ledger, in its order.
+
+        Raises:
+            ConfigurationError: `novelty` names none of them; names those that are.
+        """
+        unknown = sorted(set(self.novelty or []) - set(attributes))
+        if unknown:
+            raise ConfigurationError(
+                f"finetuning.features.novelty names {', '.join(unknown)}: no categorical attribute of this ledger. "
+                f"It has {', '.join(attributes) or 'none'}; null takes them all."
+            )
+        return list(attributes) if self.novelty is None else self.novelty

@@ -7,6 +7,7 @@ Shape letters: N rows of the ledger, P facts and questions in order of (group, t
 """
 
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 import polars as pl
@@ -19,6 +20,9 @@ _HALF_BITS = 32
 LARGEST_SQUARED_CENTS = 2**31 - 1  # above it the square of an amount would not fit the exact sum
 _ORDER = ["group", "time"]
 _CLOSED = "left"  # [t-w, t): what happens at t is not known when the event at t is decided
+
+Cents = TypeVar("Cents", pl.Series, np.ndarray)
+Sums = TypeVar("Sums", pl.Expr, np.ndarray)
 
 
 def name_window(days: int | None) -> str:
@@ -111,17 +115,18 @@ class Windows:
         return values.select(pl.all().gather(self._position_N))
 
 
-def clip_cents(cents_N: pl.Series) -> pl.Series:
+def clip_cents(cents_N: Cents) -> Cents:
     """Amounts as far as their squares can be summed."""
     return cents_N.clip(-LARGEST_SQUARED_CENTS, LARGEST_SQUARED_CENTS)
 
 
-def split_square(cents_N: pl.Series) -> tuple[pl.Series, pl.Series]:
+def split_square(cents_N: Cents) -> tuple[Cents, Cents]:
     """The square of each amount as (high, low) halves of 32 bits: sums of millions of them stay exact."""
-    square_N = clip_cents(cents_N).pow(2)
+    clipped_N = clip_cents(cents_N)
+    square_N = clipped_N * clipped_N
     return square_N // 2**_HALF_BITS, square_N % 2**_HALF_BITS
 
 
-def join_square(high: pl.Expr, low: pl.Expr) -> pl.Expr:
+def join_square(high: Sums, low: Sums) -> Sums:
     """float64 sum of squares from the sums of the two halves."""
-    return high.cast(pl.Float64) * 2.0**_HALF_BITS + low
+    return high * 2.0**_HALF_BITS + low
