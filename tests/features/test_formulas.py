@@ -14,7 +14,7 @@ from panther_pipeline.features.formulas import (
     log_seconds_since,
 )
 from panther_pipeline.features.point_in_time import categorical_attributes, compute_features
-from panther_pipeline.features.windows import LARGEST_SQUARED_CENTS, clip_cents, join_square, split_square
+from panther_pipeline.features.windows import clip_cents, split_square
 from panther_pipeline.units import BEFORE_ALL_US, HOUR_US
 
 from .conftest import make_ledger
@@ -72,13 +72,6 @@ def test_risk_of_nothing_known_is_none():
 def test_time_since_is_the_log_of_seconds():
     since = log_seconds_since(np.array([BEFORE_ALL_US, 0]), np.array([HOUR_US, HOUR_US]))
     assert since.tolist() == [NEVER, np.log1p(3600.0)]
-
-
-def test_squares_of_arrays_are_those_of_series():
-    cents = np.array([0, -1, 99, LARGEST_SQUARED_CENTS, 2**40, -(2**40)])
-    arrays, series = split_square(cents), split_square(pl.Series(cents))
-    assert [half.tolist() for half in arrays] == [half.to_list() for half in series]
-    assert join_square(*arrays).tolist() == [float(int(c) ** 2) for c in clip_cents(cents)]
 
 
 def test_names_are_the_columns_in_their_order(config):

@@ -55,9 +55,13 @@ def feature_names(config: FeatureConfig, novelty: Sequence[str]) -> list[str]:
 
 
 def describe_context(
-    cents_N: np.ndarray, hour_N: np.ndarray, minute_N: np.ndarray, weekday_N: np.ndarray, config: FeatureConfig
+    cents_N: np.ndarray | np.int64,
+    hour_N: np.ndarray | int,
+    minute_N: np.ndarray | int,
+    weekday_N: np.ndarray | int,
+    config: FeatureConfig,
 ) -> list[np.ndarray]:
-    """The event by itself.
+    """The event by itself; numbers are as good as arrays.
 
     Args:
         cents_N: its amount, int64.
@@ -97,7 +101,8 @@ def describe_amounts(sums: AmountSums, cents_N: np.ndarray) -> list[np.ndarray]:
     mean_square_N = join_square(sums.high, sums.low) / count_N / 100**2
     variance_N = mean_square_N - clipped_mean_N**2
     std_N = np.sqrt(np.where(variance_N < _NOISE * mean_square_N, 0.0, variance_N))
-    z_N = ((clip_cents(cents_N) / 100 - clipped_mean_N) / (std_N + _ONE_CENT)).clip(-_FURTHEST, _FURTHEST)
+    z_N = (clip_cents(cents_N) / 100 - clipped_mean_N) / (std_N + _ONE_CENT)
+    z_N = np.minimum(np.maximum(z_N, -_FURTHEST), _FURTHEST)
     # Logs of ratios: 0 = as usual, or nothing to compare with.
     log_amount_N = signed_log(cents_N / 100)
     versus_mean_N = np.where(any_seen_N, log_amount_N - signed_log(mean_N), 0.0)

@@ -66,7 +66,7 @@ def categorical_attributes(schema: pl.Schema) -> list[str]:
 
 def _columns(events: pl.DataFrame, config: FeatureConfig, novelty: list[str]) -> Iterator[np.ndarray]:
     """The features in the order of `feature_names`."""
-    cents_N = events["amount_cents"].fill_null(0)
+    cents_N = events["amount_cents"].fill_null(0).to_numpy()
     time_N = epoch_us(events["event_time"])
     users_N, counterparties_N = code_groups(events["user_id"]), code_groups(events["counterparty"])
     groups = {"user": (users_N, counterparties_N), "counterparty": (counterparties_N, users_N)}
@@ -78,14 +78,14 @@ def _columns(events: pl.DataFrame, config: FeatureConfig, novelty: list[str]) ->
     yield from _novelty(events, time_N, novelty)
 
 
-def _context(times_N: pl.Series, cents_N: pl.Series, config: FeatureConfig) -> list[np.ndarray]:
+def _context(times_N: pl.Series, cents_N: np.ndarray, config: FeatureConfig) -> list[np.ndarray]:
     local_N = times_N.dt.convert_time_zone(config.time_zone).dt
     clock = (local_N.hour(), local_N.minute(), local_N.weekday() - 1)  # 0 = Monday
-    return describe_context(cents_N.to_numpy(), *(part_N.cast(pl.Int64).to_numpy() for part_N in clock), config)
+    return describe_context(cents_N, *(part_N.cast(pl.Int64).to_numpy() for part_N in clock), config)
 
 
 def _activity(
-    group_N: pl.Series, others_N: pl.Series, time_N: np.ndarray, cents_N: pl.Series, windows_days: list[int]
+    group_N: pl.Series, others_N: pl.Series, time_N: np.ndarray, cents_N: np.ndarray, windows_days: list[int]
 ) -> Iterator[np.ndarray]:
     """What the user, or the counterparty, did before: how often, how much, with how many on the other side."""
     high_N, low_N = split_square(cents_N)
@@ -103,7 +103,7 @@ def _activity(
     yield log_seconds_since(_last(windows), time_N)
     for days in [*windows_days, EVER]:
         seen = windows.look_back(days, **sums).with_columns(distinct=windows.count_distinct(days, "other"))
-        yield from describe_amounts(AmountSums(**_integers(seen)), cents_N.to_numpy())
+        yield from describe_amounts(AmountSums(**_integers(seen)), cents_N)
 
 
 def _known_risk(
