@@ -84,6 +84,14 @@ def test_of_two_first_meetings_at_one_instant_one_is_the_first_whatever_the_orde
     assert add_all(pair).pack() == add_all(pair[::-1]).pack()
 
 
+def test_counterparty_never_seen_gets_a_state_and_no_counterparty_none():
+    user = UserActivity.empty(ACTIVITY)
+    with_new = add_event(make_event(0), user, None)
+    assert with_new[1].pack() == add_event(make_event(0), user, CounterpartyActivity.empty(ACTIVITY))[1].pack()
+    assert with_new[1].num_events == 1
+    assert add_event(make_event(0, counterparty=None), user, None)[1] is None
+
+
 def test_repetition_returns_the_same_state():
     states = add_all([make_event(0), make_event(1)])
     user, counterparty = states.of(make_event(0))

@@ -97,7 +97,7 @@ class UserActivity(_Activity):
     """What a user did."""
 
     met_K: np.ndarray = field(default_factory=lambda: NOTHING_SEEN)  # counterparties of summed-up events: the last time
-    values: tuple[np.ndarray, ...] = ()  # (K,) per attribute of `config.novelty`: values ever seen, the first time
+    values: tuple[np.ndarray, ...]  # (K,) per attribute of `config.novelty`: values ever seen, the first time
     _side = "user"
 
     @classmethod
@@ -209,12 +209,12 @@ def add_event(
     Args:
         event: to add; a repetition changes nothing but a label.
         user: state of `event.user_id`.
-        counterparty: state of `event.counterparty`; left as it is for an event without one.
+        counterparty: state of `event.counterparty`; None = one never seen. Returned as it is for an event without one.
 
     Raises:
         TooLateError: it is too late for one of them; both stay what they were.
     """
-    if event.counterparty is None or counterparty is None:
+    if event.counterparty is None:
         return user.add(event), counterparty
-    met_before_us = user.met_before_us(event)
-    return user.add(event), counterparty.add(event, met_before_us)
+    counterparty = counterparty or CounterpartyActivity.empty(user.config)
+    return user.add(event), counterparty.add(event, user.met_before_us(event))

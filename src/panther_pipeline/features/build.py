@@ -159,4 +159,5 @@ def _first_values(times_N: np.ndarray, users: _Side, values_N: pl.Series) -> tup
     firsts = firsts.sort("user", "code")
     seen = np.empty(firsts.height, dtype=SEEN)
     seen["code"], seen["time_us"] = firsts["code"].to_numpy(), firsts["time_us"].to_numpy()
+    seen.flags.writeable = False
     return seen, firsts["user"].to_numpy().searchsorted(np.arange(len(users.ids) + 1))
