@@ -137,13 +137,16 @@ def test_late_label_of_an_event_that_is_held_is_taken():
     assert states.users["a"].entries_E["label"].tolist() == [1, -1]
 
 
-def test_label_of_an_event_that_is_summed_up_is_too_late_unless_it_was_waited_for():
-    labelled = make_event(0, label=1, label_time_us=make_event(15).time_us)
+@pytest.mark.parametrize("known_day", [1, 15])  # one is old enough to be summed up when it is heard of, one is not
+def test_label_of_an_event_that_is_summed_up_is_too_late_unless_it_was_waited_for(known_day):
+    labelled = make_event(0, label=1, label_time_us=make_event(known_day).time_us)
     history = [make_event(0), make_event(15.5)]
     with pytest.raises(TooLateError):
         add_all([*history, labelled])
     waiting = replace(ACTIVITY, label_wait_days=20)
-    assert add_all([*history, labelled], waiting).pack() == add_all([labelled, history[1]], waiting).pack()
+    states = add_all([*history, labelled], waiting)
+    assert states.pack() == add_all([labelled, history[1]], waiting).pack()
+    assert states.users["a"].past.count == (known_day == 1)
 
 
 def test_what_windows_can_see_is_held_and_the_rest_summed_up():

@@ -120,6 +120,17 @@ def test_a_counterparty_of_many_events_equals_the_table():
     assert len(counterparties["m1"].add(make_event(9.5), BEFORE_ALL_US).entries_E) == num + 1
 
 
+def test_last_fraud_may_be_summed_up_while_an_earlier_one_is_held():
+    event = {"user_id": "a", "amount_cents": 1, "channel": "shop", "counterparty": "m1", "label": 1}
+    drawn = [{**event, "hours": 24 * day, "delay": 24 * delay} for day, delay in ((0, 30), (5, 0), (25, 90), (31, 90))]
+    table = make_table(drawn)
+    states = add_all(read_in_time_order(table)[:3])
+    user = states.users["a"]
+    assert (user.past.last_fraud_us, user.entries_E["time_us"][0]) == (make_event(5).time_us, make_event(0).time_us)
+    last = read_in_time_order(table)[3]
+    assert differences(FEATURES.compute(last, *states.of(last)), table_features(table)[3]) == []
+
+
 def test_guard_notices_a_look_at_the_same_instant(monkeypatch):
     assert replay(border_table())[0] == []
     monkeypatch.setattr(
