@@ -1,7 +1,10 @@
 """Events one by one, and codes of texts."""
 
+from types import SimpleNamespace
+
 import polars as pl
 
+from panther_pipeline.features import event
 from panther_pipeline.features.event import NO_CODE, NOT_KNOWN_US, code_text, read_events
 
 from .conftest import make_event, make_ledger
@@ -21,16 +24,21 @@ def test_codes_tell_texts_apart_and_none_from_empty():
     assert code_text(None) == NO_CODE
 
 
+def test_digest_of_zeros_is_not_taken_for_missing(monkeypatch):
+    monkeypatch.setattr(event, "blake2b", lambda text, digest_size: SimpleNamespace(digest=lambda: bytes(digest_size)))
+    assert code_text("unlucky") != NO_CODE
+
+
 def test_lone_surrogate_has_a_code():
     assert code_text("\ud800") != code_text("\ud801")
 
 
 def test_label_counts_from_its_event_on_and_only_when_both_are_given():
-    event = make_event(1)
+    drawn = make_event(1)
     for label, label_time_us, known_us in (
-        (1, event.time_us - 5, event.time_us),
-        (0, event.time_us + 5, event.time_us + 5),
-        (None, event.time_us, NOT_KNOWN_US),
+        (1, drawn.time_us - 5, drawn.time_us),
+        (0, drawn.time_us + 5, drawn.time_us + 5),
+        (None, drawn.time_us, NOT_KNOWN_US),
         (1, None, NOT_KNOWN_US),
     ):
         assert make_event(1, label=label, label_time_us=label_time_us).known_us == known_us
@@ -40,12 +48,12 @@ def test_rows_of_a_ledger_are_read_as_they_are():
     table = make_ledger(0)
     events = list(read_events(table, ["channel"]))
     assert len(events) == table.height
-    for event, row in zip(events, table.iter_rows(named=True), strict=True):
-        assert event.time_us == round(row["event_time"].timestamp() * 1e6)
-        assert (event.label_time_us is None) == (row["label_time"] is None)
-        assert event.attributes == {"channel": row["channel"]}
-        assert event.cents == (row["amount_cents"] or 0)
+    for read, row in zip(events, table.iter_rows(named=True), strict=True):
+        assert read.time_us == round(row["event_time"].timestamp() * 1e6)
+        assert (read.label_time_us is None) == (row["label_time"] is None)
+        assert read.attributes == {"channel": row["channel"]}
+        assert read.cents == (row["amount_cents"] or 0)
         for name in ("user_id", "event_id", "amount_cents", "counterparty", "label"):
-            assert getattr(event, name) == row[name]
+            assert getattr(read, name) == row[name]
     assert events[0].attribute_code("channel") == code_text(table["channel"][0])
     assert pl.Series([e.counterparty for e in events]).null_count() == table["counterparty"].null_count() > 0

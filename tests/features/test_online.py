@@ -1,5 +1,6 @@
 """What is computed from the states is what is computed from the table: the same float32, bit for bit."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -192,6 +193,12 @@ def test_state_kept_for_other_features_is_refused(change):
     other = OnlineFeatures(ACTIVITY.features.model_copy(update=change), ATTRIBUTES)
     with pytest.raises(ConfigurationError, match=r"kept for another finetuning\.features.*Run embed"):
         other.compute(make_event(1), UserActivity.empty(ACTIVITY))
+
+
+def test_state_kept_for_other_attributes_is_refused():
+    other = replace(ACTIVITY, attributes=("channel", "city"))
+    with pytest.raises(ConfigurationError, match="or other attributes"):
+        FEATURES.compute(make_event(1), UserActivity.empty(other))
 
 
 def test_event_without_an_attribute_is_refused():

@@ -127,7 +127,7 @@ def _find_kept(entries_N: np.ndarray, side: _Side, config: ActivityConfig) -> np
     newest_G = np.full(len(side.ids) + 1, BEFORE_ALL_US)
     np.maximum.at(newest_G, side.group_N, entries_N["time_us"])  # _NOBODY is the last place
     kept_N = is_kept(entries_N["time_us"], entries_N["known_us"], newest_G[side.group_N], config)
-    return kept_N & (side.group_N != _NOBODY)
+    return kept_N & (side.group_N != _NOBODY)  # the codes of events in no group need not be known for it
 
 
 def _find_tied_pairs(times_N: np.ndarray, users: _Side, counterparties: _Side) -> np.ndarray:
