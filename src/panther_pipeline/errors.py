@@ -17,6 +17,10 @@ class ArtifactError(PantherError):
     """A saved artifact is missing, damaged, or belongs to another run."""
 
 
+class TooLateError(PantherError):
+    """An event is older than what the state of its user or counterparty can still take in or answer for."""
+
+
 class QuarantineError(PantherError):
     """Too many rows were quarantined to go on."""
 

@@ -1,9 +1,15 @@
-"""The `finetuning.features` block."""
+"""The `finetuning.features` block, and what a state keeps for it."""
+
+from dataclasses import replace
 
 import pytest
 from pydantic import ValidationError
 
+from panther_pipeline.errors import ConfigurationError
 from panther_pipeline.features.config import FeatureConfig, features_digest
+from panther_pipeline.units import DAY_US
+
+from .conftest import ACTIVITY
 
 GOOD = {
     "windows_days": [1], "risk_windows_days": [1], "novelty": None,
@@ -42,3 +48,27 @@ def test_features_digest_changes_with_configuration_and_names(changes, names):
     assert len(own) == 64
     assert own == features_digest(FeatureConfig(**GOOD), ["a", "b"])
     assert own != features_digest(FeatureConfig(**GOOD | changes), names)
+
+
+def test_spans_below_zero_and_unknown_novelty_are_refused():
+    with pytest.raises(ConfigurationError, match="lateness_days must be whole days >= 0; got -1"):
+        replace(ACTIVITY, lateness_days=-1)
+    with pytest.raises(ConfigurationError, match="label_wait_days must be"):
+        replace(ACTIVITY, label_wait_days=-1)
+    with pytest.raises(ConfigurationError, match="novelty names city"):
+        replace(ACTIVITY, features=ACTIVITY.features.model_copy(update={"novelty": ["city"]}))
+
+
+def test_events_are_kept_for_the_longest_window_of_the_latest_event():
+    assert (ACTIVITY.kept_us, ACTIVITY.kept_known_us, ACTIVITY.kept_unlabelled_us) == (
+        9 * DAY_US,
+        12 * DAY_US,
+        9 * DAY_US,
+    )
+    assert replace(ACTIVITY, label_wait_days=30).kept_unlabelled_us == 32 * DAY_US
+    assert ACTIVITY.novelty == ("channel",)
+
+
+def test_what_is_kept_has_a_code_of_its_own():
+    others = [replace(ACTIVITY, lateness_days=3), replace(ACTIVITY, attributes=("city",)), replace(ACTIVITY)]
+    assert [other.retention_code == ACTIVITY.retention_code for other in others] == [False, False, True]

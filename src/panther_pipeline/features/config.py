@@ -1,12 +1,18 @@
-"""The `finetuning.features` block, and what identifies the features made by it."""
+"""The `finetuning.features` block, what identifies its features, and what the online state keeps for them."""
 
 import hashlib
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, model_validator
 
 from panther_pipeline.config import Config
+from panther_pipeline.errors import ConfigurationError
+from panther_pipeline.features.event import code_text
+from panther_pipeline.units import DAY_US
 
 
 class FeatureConfig(Config):
@@ -35,6 +41,75 @@ class FeatureConfig(Config):
         if problems:
             raise ValueError("; ".join(problems))
         return self
+
+    def choose_novelty(self, attributes: Sequence[str]) -> list[str]:
+        """The attributes whose first value for a user is a feature.
+
+        Args:
+            attributes: the categorical attributes of the ledger, in its order.
+
+        Raises:
+            ConfigurationError: `novelty` names none of them; names those that are.
+        """
+        unknown = sorted(set(self.novelty or []) - set(attributes))
+        if unknown:
+            raise ConfigurationError(
+                f"finetuning.features.novelty names {', '.join(unknown)}: no categorical attribute of this ledger. "
+                f"It has {', '.join(attributes) or 'none'}; null takes them all."
+            )
+        return list(attributes) if self.novelty is None else self.novelty
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActivityConfig:
+    """How much of the past the state of a user or a counterparty keeps event by event.
+
+    Of older events it keeps sums. What this costs: an event later than `lateness_days`, a label that comes when its
+    event is no longer kept, and a repetition of an event that is no longer kept are refused as too late.
+    """
+
+    features: FeatureConfig
+    attributes: tuple[str, ...]  # the categorical attributes of the ledger, in its order
+    lateness_days: int  # how far behind the newest event of its user or counterparty an event may come in
+    label_wait_days: int = 0  # an event without a label is kept so long; the windows keep it as long as they reach
+
+    def __post_init__(self) -> None:
+        """Refuse negative spans, and a novelty that this ledger does not have."""
+        for name in ("lateness_days", "label_wait_days"):
+            if getattr(self, name) < 0:
+                raise ConfigurationError(f"{name} must be whole days >= 0; got {getattr(self, name)}")
+        _ = self.novelty
+
+    @cached_property
+    def novelty(self) -> tuple[str, ...]:
+        """The attributes of which first values are remembered."""
+        return tuple(self.features.choose_novelty(self.attributes))
+
+    @cached_property
+    def lateness_us(self) -> int:
+        """How far behind the newest event an event may be."""
+        return self.lateness_days * DAY_US
+
+    @cached_property
+    def kept_us(self) -> int:
+        """How long any event is kept: the longest window of the latest event."""
+        return self.features.windows_days[-1] * DAY_US + self.lateness_us
+
+    @cached_property
+    def kept_known_us(self) -> int:
+        """How long after its label became known an event is kept."""
+        return self.features.risk_windows_days[-1] * DAY_US + self.lateness_us
+
+    @cached_property
+    def kept_unlabelled_us(self) -> int:
+        """How long an event without a label is kept."""
+        return max(self.kept_us, self.label_wait_days * DAY_US + self.lateness_us)
+
+    @cached_property
+    def retention_code(self) -> int:
+        """Code of what is kept how long: a state that was kept for shorter windows would answer wrongly."""
+        spans = (self.kept_us, self.kept_known_us, self.kept_unlabelled_us, self.lateness_us)
+        return code_text(repr((spans, self.novelty)))
 
 
 def features_digest(config: FeatureConfig, names: list[str]) -> str:

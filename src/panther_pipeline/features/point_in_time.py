@@ -17,24 +17,24 @@ since" is -1.
 Shape letters: N events.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 import polars as pl
 
-from panther_pipeline.errors import ConfigurationError
 from panther_pipeline.features.config import FeatureConfig
-from panther_pipeline.features.windows import (
-    EVER,
-    Windows,
-    clip_cents,
-    code_groups,
-    join_square,
-    name_window,
-    split_square,
+from panther_pipeline.features.formulas import (
+    SIDES,
+    AmountSums,
+    describe_amounts,
+    describe_context,
+    describe_risk,
+    feature_names,
+    log_seconds_since,
 )
-from panther_pipeline.units import epoch_us
+from panther_pipeline.features.windows import EVER, Windows, clip_cents, code_groups, split_square
+from panther_pipeline.units import BEFORE_ALL_US, epoch_us
 
-NEVER = -1.0  # "time since" when there is nothing earlier
-_FURTHEST = 20  # standard deviations: beyond it nothing more is said
 _NO_ATTRIBUTES = {"user_id", "event_id", "counterparty"}  # texts, but not what was bought
 
 
@@ -52,45 +52,41 @@ def compute_features(valid_events: pl.DataFrame, config: FeatureConfig) -> pl.Da
     Raises:
         ConfigurationError: `novelty` names a column that is no categorical attribute; names those that are.
     """
-    cents_N = valid_events["amount_cents"].fill_null(0)
-    time_N = pl.Series(epoch_us(valid_events["event_time"]))
-    users_N, counterparties_N = code_groups(valid_events["user_id"]), code_groups(valid_events["counterparty"])
-    sides = {"user": (users_N, counterparties_N), "counterparty": (counterparties_N, users_N)}
-    parts = [_context(valid_events["event_time"], cents_N, config)]
-    for name, (group_N, others_N) in sides.items():
-        parts.append(_activity(name, group_N, others_N, time_N, cents_N, config.windows_days))
-        parts.append(_known_risk(name, group_N, time_N, valid_events, config.risk_windows_days))
-    parts.append(_novelty(valid_events, time_N, config.novelty))
-    columns = [column.cast(pl.Float32) for part in parts for column in part]
-    return pl.DataFrame([valid_events["event_id"], *columns])
+    novelty = config.choose_novelty(categorical_attributes(valid_events.schema))
+    names = feature_names(config, novelty)
+    columns = (column_N.astype(np.float32) for column_N in _columns(valid_events, config, novelty))
+    features = [pl.Series(name, column_N) for name, column_N in zip(names, columns, strict=True)]
+    return pl.DataFrame([valid_events["event_id"], *features])
 
 
-def _context(times_N: pl.Series, cents_N: pl.Series, config: FeatureConfig) -> pl.DataFrame:
-    local_N = times_N.dt.convert_time_zone(config.time_zone)
-    hour_N, weekday_N = local_N.dt.hour(), local_N.dt.weekday() - 1  # 0 = Monday
-    angle = 2 * np.pi * (pl.col("hour") + pl.col("minute") / 60) / 24
-    start, end = config.night_start_hour, config.night_end_hour
-    after_start, before_end = pl.col("hour") >= start, pl.col("hour") < end
-    table = pl.DataFrame({"cents": cents_N, "hour": hour_N, "minute": local_N.dt.minute(), "weekday": weekday_N})
-    return table.select(
-        amount=pl.col("cents") / 100,
-        log_amount=_signed_log(pl.col("cents") / 100),
-        hour_sin=angle.sin(),
-        hour_cos=angle.cos(),
-        weekday=pl.col("weekday"),
-        is_night=(after_start & before_end) if start <= end else (after_start | before_end),
-        is_weekend=pl.col("weekday") >= 5,
-    )
+def categorical_attributes(schema: pl.Schema) -> list[str]:
+    """The attributes of a ledger that are text, in its order."""
+    return [name for name, kind in schema.items() if kind == pl.String and name not in _NO_ATTRIBUTES]
+
+
+def _columns(events: pl.DataFrame, config: FeatureConfig, novelty: list[str]) -> Iterator[np.ndarray]:
+    """The features in the order of `feature_names`."""
+    cents_N = events["amount_cents"].fill_null(0).to_numpy()
+    time_N = epoch_us(events["event_time"])
+    users_N, counterparties_N = code_groups(events["user_id"]), code_groups(events["counterparty"])
+    groups = {"user": (users_N, counterparties_N), "counterparty": (counterparties_N, users_N)}
+    yield from _context(events["event_time"], cents_N, config)
+    for side in SIDES:
+        group_N, others_N = groups[side]
+        yield from _activity(group_N, others_N, time_N, cents_N, config.windows_days)
+        yield from _known_risk(group_N, time_N, events, config.risk_windows_days)
+    yield from _novelty(events, time_N, novelty)
+
+
+def _context(times_N: pl.Series, cents_N: np.ndarray, config: FeatureConfig) -> list[np.ndarray]:
+    local_N = times_N.dt.convert_time_zone(config.time_zone).dt
+    clock = (local_N.hour(), local_N.minute(), local_N.weekday() - 1)  # 0 = Monday
+    return describe_context(cents_N, *(part_N.cast(pl.Int64).to_numpy() for part_N in clock), config)
 
 
 def _activity(
-    name: str,
-    group_N: pl.Series,
-    others_N: pl.Series,
-    time_N: pl.Series,
-    cents_N: pl.Series,
-    windows_days: list[int],
-) -> pl.DataFrame:
+    group_N: pl.Series, others_N: pl.Series, time_N: np.ndarray, cents_N: np.ndarray, windows_days: list[int]
+) -> Iterator[np.ndarray]:
     """What the user, or the counterparty, did before: how often, how much, with how many on the other side."""
     high_N, low_N = split_square(cents_N)
     facts = {"group": group_N, "time": time_N, "other": others_N, "cents": cents_N}
@@ -104,95 +100,50 @@ def _activity(
         "high": pl.col("high").sum(),
         "low": pl.col("low").sum(),
     }
-    own = {"amount": cents_N / 100, "clipped_amount": clip_cents(cents_N) / 100}
-    last_N = windows.look_back(EVER, last=pl.col("time").max()).to_series()
-    columns = [_log_seconds_since(last_N, time_N).alias(f"{name}_log_s_since_last")]
+    yield log_seconds_since(_last(windows), time_N)
     for days in [*windows_days, EVER]:
-        seen = windows.look_back(days, **sums).with_columns(distinct=windows.count_distinct(days, "other"), **own)
-        columns.extend(seen.select(_describe_amounts(name, name_window(days))))
-    return pl.DataFrame(columns)
-
-
-def _describe_amounts(name: str, window: str) -> list[pl.Expr]:
-    """The features of one window, from its sums and the amount of the event itself."""
-    count, amount = pl.col("count").fill_null(0), pl.col("amount")
-    any_seen, some_seen = count > 0, count > 1
-    mean = pl.col("total") / count / 100
-    # Spread is that of amounts up to 21 million: of larger ones the squares cannot be summed exactly.
-    clipped_mean = pl.col("clipped") / count / 100
-    mean_square = join_square(pl.col("high"), pl.col("low")) / count / 100**2
-    variance = mean_square - clipped_mean**2
-    # What is left of two nearly equal float64 numbers is noise: equal amounts have no spread.
-    std = pl.when(variance < 1e-12 * mean_square).then(0.0).otherwise(variance).sqrt()
-    largest = pl.col("largest") / 100
-    # One cent keeps the score finite for a user who always pays the same.
-    z = ((pl.col("clipped_amount") - clipped_mean) / (std + 0.01)).clip(-_FURTHEST, _FURTHEST)
-    features = {
-        "count": count,
-        "log_sum": _signed_log(pl.col("total") / 100),
-        "mean": mean,
-        "std": std,
-        "max": largest,
-        # Logs of ratios: 0 = as usual, or nothing to compare with.
-        "amount_vs_mean": _signed_log(amount) - _signed_log(mean),
-        "amount_vs_max": _signed_log(amount) - _signed_log(largest),
-    }
-    described = {feature: pl.when(any_seen).then(value).otherwise(0) for feature, value in features.items()}
-    described["amount_z"] = pl.when(some_seen).then(z).otherwise(0)
-    described["num_others"] = pl.col("distinct").fill_null(0)
-    return [value.alias(f"{name}_{feature}_{window}") for feature, value in described.items()]
+        seen = windows.look_back(days, **sums).with_columns(distinct=windows.count_distinct(days, "other"))
+        yield from describe_amounts(AmountSums(**_integers(seen)), cents_N)
 
 
 def _known_risk(
-    name: str, group_N: pl.Series, time_N: pl.Series, events: pl.DataFrame, windows_days: list[int]
-) -> pl.DataFrame:
+    group_N: pl.Series, time_N: np.ndarray, events: pl.DataFrame, windows_days: list[int]
+) -> Iterator[np.ndarray]:
     """Known fraud among what became known in [t-w, t): how many, which share, and when the payments were."""
     # A label cannot be known before its event, whatever the source says.
-    known_N = pl.Series(np.maximum(epoch_us(events["label_time"]), epoch_us(events["event_time"])))
+    known_N = np.maximum(epoch_us(events["label_time"]), time_N)
     label_N = events["label"].cast(pl.Int64)
-    fraud_time_N = pl.select(pl.when(label_N == 1).then(time_N)).to_series()
+    fraud_time_N = pl.select(pl.when(label_N == 1).then(pl.Series(time_N))).to_series()
     facts = pl.DataFrame({"group": group_N, "time": known_N, "fraud": label_N, "fraud_time": fraud_time_N})
     is_known_N = events["label"].is_not_null() & events["label_time"].is_not_null()
     windows = Windows(facts.filter(is_known_N), pl.DataFrame({"group": group_N, "time": time_N}))
-    last_N = windows.look_back(EVER, last=pl.col("fraud_time").max()).to_series()
-    columns = [_log_seconds_since(last_N, time_N).alias(f"{name}_log_s_since_known_fraud")]
+    yield log_seconds_since(_last(windows, "fraud_time"), time_N)
     for days in windows_days:
         seen = windows.look_back(
             days, known=pl.col("fraud").count(), frauds=pl.col("fraud").sum(), first=pl.col("fraud_time").min()
         )
-        share = (pl.col("frauds") / pl.col("known")).fill_nan(0)
-        counts = {"known_count": pl.col("known"), "known_frauds": pl.col("frauds"), "known_fraud_share": share}
-        columns.extend(
-            seen.select(value.fill_null(0).alias(f"{name}_{what}_{days}d") for what, value in counts.items())
-        )
-        since_N = _log_seconds_since(seen["first"], time_N)
-        columns.append(since_N.alias(f"{name}_log_s_since_first_known_fraud_{days}d"))
-    return pl.DataFrame(columns)
+        counts = _integers(seen.select("known", "frauds"))
+        yield from describe_risk(counts["known"], counts["frauds"], _instants(seen["first"]), time_N)
 
 
-def _novelty(events: pl.DataFrame, time_N: pl.Series, names: list[str] | None) -> pl.DataFrame:
+def _novelty(events: pl.DataFrame, time_N: np.ndarray, names: list[str]) -> Iterator[np.ndarray]:
     """How long ago the user last met this counterparty, and whether this value of an attribute is their first."""
-    texts = [name for name, kind in events.schema.items() if kind == pl.String and name not in _NO_ATTRIBUTES]
-    unknown = sorted(set(names or []) - set(texts))
-    if unknown:
-        raise ConfigurationError(
-            f"finetuning.features.novelty names {', '.join(unknown)}: no categorical attribute of this ledger. "
-            f"It has {', '.join(texts) or 'none'}; null takes them all."
-        )
-    columns = []
-    for name in ["counterparty", *(texts if names is None else names)]:
+    for name in ["counterparty", *names]:
         pair_N = code_groups(events["user_id"], events[name])
-        windows = Windows(pl.DataFrame({"group": pair_N, "time": time_N}))
-        last_N = windows.look_back(EVER, last=pl.col("time").max()).to_series()
-        columns.append((last_N.is_null() & pair_N.is_not_null()).alias(f"is_new_{name}"))
+        last_N = _last(Windows(pl.DataFrame({"group": pair_N, "time": time_N})))
+        yield (last_N == BEFORE_ALL_US) & pair_N.is_not_null().to_numpy()
         if name == "counterparty":
-            columns.append(_log_seconds_since(last_N, time_N).alias("pair_log_s_since_last"))
-    return pl.DataFrame(columns)
+            yield log_seconds_since(last_N, time_N)
 
 
-def _signed_log(value: pl.Expr) -> pl.Expr:
-    return value.sign() * value.abs().log1p()
+def _last(windows: Windows, column: str = "time") -> np.ndarray:
+    return _instants(windows.look_back(EVER, last=pl.col(column).max()).to_series())
 
 
-def _log_seconds_since(earlier_N: pl.Series, time_N: pl.Series) -> pl.Series:
-    return ((time_N - earlier_N) / 1e6).log1p().fill_null(NEVER)
+def _instants(times_N: pl.Series) -> np.ndarray:
+    return times_N.fill_null(BEFORE_ALL_US).to_numpy()
+
+
+def _integers(seen: pl.DataFrame) -> dict[str, np.ndarray]:
+    """Null is what a row in no group, or an empty window, has: nothing seen."""
+    return {column.name: column.cast(pl.Int64).fill_null(0).to_numpy() for column in seen}

@@ -1,0 +1,135 @@
+"""The features of one event from the states of its user and its counterparty: those of the table, bit for bit.
+
+Shape letters: F features, V windows with "ever" as the last, R risk windows.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from panther_pipeline.errors import ConfigurationError
+from panther_pipeline.features.activity import CounterpartyActivity, UserActivity
+from panther_pipeline.features.config import FeatureConfig
+from panther_pipeline.features.entries import NO_ENTRIES
+from panther_pipeline.features.event import NO_CODE, OnlineEvent, code_text
+from panther_pipeline.features.formulas import (
+    AmountSums,
+    describe_amounts,
+    describe_context,
+    describe_risk,
+    feature_names,
+    log_seconds_since,
+)
+from panther_pipeline.features.look_back import (
+    entries_before,
+    known_risk,
+    last_event_us,
+    sum_windows,
+    window_starts,
+)
+from panther_pipeline.features.past import NO_PAST, Past, look_up
+from panther_pipeline.units import BEFORE_ALL_US
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class OnlineFeatures:
+    """Computes what `compute_features` computes, an event at a time.
+
+    Attributes:
+        names: the F features in the order of the columns of `compute_features`.
+    """
+
+    def __init__(self, config: FeatureConfig, attributes: Sequence[str]) -> None:
+        """Prepare.
+
+        Args:
+            config: windows and calendar.
+            attributes: the categorical attributes of the ledger, in its order.
+
+        Raises:
+            ConfigurationError: `novelty` names none of the attributes.
+        """
+        self._config = config
+        self._novelty = tuple(config.choose_novelty(attributes))
+        self.names = feature_names(config, self._novelty)
+        self._zone = ZoneInfo(config.time_zone)
+
+    def compute(
+        self, event: OnlineEvent, user: UserActivity, counterparty: CounterpartyActivity | None = None
+    ) -> np.ndarray:
+        """The features of an event as of its own instant.
+
+        Whether the states hold the event already, or later ones, makes no difference: nothing at or after its instant
+        is seen.
+
+        Args:
+            event: what is to be decided; its label is not looked at.
+            user: state of its user.
+            counterparty: state of its counterparty; None = one never seen. Ignored for an event without one.
+
+        Returns:
+            float32 (F,), finite.
+
+        Raises:
+            TooLateError: the event is more than `lateness_days` behind the newest of a state that has summed up some.
+            ConfigurationError: a state was kept for other features, or the event lacks an attribute.
+        """
+        time_us, cents_11 = event.time_us, np.array([[event.cents]], dtype=np.int64)
+        known_counterparty = None if event.counterparty is None else counterparty
+        sides = [self._look(activity, time_us) for activity in (user, known_counterparty)]
+        starts_V = window_starts(time_us, self._config.windows_days)
+        risk_starts_R = window_starts(time_us, self._config.risk_windows_days)[:-1]
+        sums_2SV = np.array([sum_windows(*side, starts_V) for side in sides])
+        sums = AmountSums(**dict(zip(AmountSums.__slots__, sums_2SV.swapaxes(0, 1), strict=True)))
+        amounts_2A = _flatten(describe_amounts(sums, cents_11))
+        risks = [known_risk(*side, time_us, risk_starts_R) for side in sides]
+        known_2R, frauds_2R, first_us_2R = (np.array([risk[part] for risk in risks]) for part in range(3))
+        risk_2K = _flatten(describe_risk(known_2R, frauds_2R, first_us_2R, time_us))
+        pair_us, is_new_pair = self._meet(event, user)
+        instants = [last_event_us(*sides[0]), risks[0][3], last_event_us(*sides[1]), risks[1][3], pair_us]
+        since = log_seconds_since(np.array(instants, dtype=np.int64), time_us)
+        parts = [self._describe_itself(event)]
+        for side, (since_last, since_fraud) in enumerate((since[0:2], since[2:4])):
+            parts += [[since_last], amounts_2A[side], [since_fraud], risk_2K[side]]
+        novel = [self._is_new(event, user, ix) for ix in range(len(self._novelty))]
+        return np.concatenate([*parts, [is_new_pair, since[4], *novel]]).astype(np.float32)
+
+    def _look(self, activity: UserActivity | CounterpartyActivity | None, time_us: int) -> tuple[np.ndarray, Past]:
+        """What one side saw before the instant: entries, and what was summed up."""
+        if activity is None:
+            return NO_ENTRIES, NO_PAST
+        kept = activity.config
+        if kept.novelty != self._novelty or (kept.features is not self._config and kept.features != self._config):
+            raise ConfigurationError(
+                "the state of a user or counterparty was kept for another finetuning.features, or other attributes, "
+                "than those to be computed. Run embed to build the online state anew."
+            )
+        if activity.past.count:
+            activity.check_in_time(time_us)
+        return entries_before(activity.entries_E, time_us), activity.past
+
+    def _describe_itself(self, event: OnlineEvent) -> np.ndarray:
+        local = (_EPOCH + timedelta(microseconds=event.time_us)).astimezone(self._zone)
+        cents = np.int64(event.cents)  # as in a table: Python would divide large integers another way
+        return np.array(describe_context(cents, local.hour, local.minute, local.weekday(), self._config))
+
+    def _meet(self, event: OnlineEvent, user: UserActivity) -> tuple[int, bool]:
+        """When the pair last met, and whether it never did."""
+        if event.counterparty is None:
+            return BEFORE_ALL_US, False
+        last_us = user.last_met_us(event.time_us, code_text(event.counterparty))
+        return last_us, last_us == BEFORE_ALL_US
+
+    def _is_new(self, event: OnlineEvent, user: UserActivity, ix: int) -> bool:
+        """Whether the user never had this value of an attribute before."""
+        code = event.attribute_code(self._novelty[ix])
+        first_us = look_up(user.values[ix], code)
+        return code != NO_CODE and (first_us is None or first_us >= event.time_us)
+
+
+def _flatten(features: list[np.ndarray]) -> np.ndarray:
+    """Features of both sides, each (2, windows), as one row per side: window after window, in each all features."""
+    return np.array(features).transpose(1, 2, 0).reshape(2, -1)
