@@ -17,6 +17,10 @@ class ArtifactError(PantherError):
     """A saved artifact is missing, damaged, or belongs to another run."""
 
 
+class StoreError(PantherError):
+    """A record store cannot do what was asked (a key without an id, no room left, too many writers at once)."""
+
+
 class QuarantineError(PantherError):
     """Too many rows were quarantined to go on."""
 
