@@ -100,7 +100,7 @@ def open_published(path: Path) -> tuple[Path, dict[str, Any]]:
         ArtifactError: no manifest, a file missing, or a file whose content is not what was written.
     """
     manifest = read_manifest(path)
-    return _checked_folder(path, manifest), manifest["facts"]
+    return check_files(path, manifest), manifest["facts"]
 
 
 def roll_back(path: Path) -> str:
@@ -116,7 +116,7 @@ def roll_back(path: Path) -> str:
     previous = manifest.get("previous")
     if previous is None:
         raise ArtifactError(f"{path} keeps no generation before the current one. Run its pipeline again instead.")
-    _checked_folder(path, _checked_entry(path, previous))
+    check_files(path, _checked_entry(path, previous))
     publish_json(path / MANIFEST, {**_entry(previous), "previous": _entry(manifest)})
     return previous["generation"]
 
@@ -140,6 +140,25 @@ def read_manifest(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise ArtifactError(f"{path / MANIFEST} is damaged ({error}). Run its pipeline again.") from None
     return _checked_entry(path, manifest)
+
+
+def check_files(path: Path, manifest: dict[str, Any]) -> Path:
+    """The folder of the generation that a manifest describes, once every file's digest has been checked.
+
+    Raises:
+        ArtifactError: a file is missing, or its content is not what was written.
+    """
+    folder = path / manifest["generation"]
+    for name, digest in manifest["files"].items():
+        file = folder / name
+        if not file.is_file():
+            raise ArtifactError(f"{file} is missing although {path / MANIFEST} lists it. Run its pipeline again.")
+        if file_digest(file) != digest:
+            raise ArtifactError(
+                f"{file} has changed since it was written: its SHA-256 is not the one in {path / MANIFEST}. "
+                "Run its pipeline again."
+            )
+    return folder
 
 
 def is_published(path: Path) -> bool:
@@ -175,20 +194,6 @@ def _current_entry(path: Path) -> dict[str, Any] | None:
 def _entry(manifest: dict[str, Any]) -> dict[str, Any]:
     """What a manifest says of its own generation."""
     return {key: manifest[key] for key in ("generation", "files", "facts")}
-
-
-def _checked_folder(path: Path, manifest: dict[str, Any]) -> Path:
-    folder = path / manifest["generation"]
-    for name, digest in manifest["files"].items():
-        file = folder / name
-        if not file.is_file():
-            raise ArtifactError(f"{file} is missing although {path / MANIFEST} lists it. Run its pipeline again.")
-        if file_digest(file) != digest:
-            raise ArtifactError(
-                f"{file} has changed since it was written: its SHA-256 is not the one in {path / MANIFEST}. "
-                "Run its pipeline again."
-            )
-    return folder
 
 
 def _checked_entry(path: Path, manifest: Any) -> dict[str, Any]:
