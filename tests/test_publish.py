@@ -6,7 +6,15 @@ import os
 import pytest
 
 from panther_pipeline.errors import ArtifactError
-from panther_pipeline.publish import is_published, open_published, publish_file, publish_folder, publish_json
+from panther_pipeline.publish import (
+    is_published,
+    open_published,
+    publish_file,
+    publish_folder,
+    publish_json,
+    read_manifest,
+    roll_back,
+)
 
 
 def write_two(first: str, second: str):
@@ -71,6 +79,40 @@ def test_folder_keeps_the_previous_generation_only(tmp_path):
     for i in range(4):
         publish_folder(path, write_two(str(i), str(i)))
     assert sorted(p.joinpath("a.txt").read_text() for p in path.iterdir() if p.is_dir()) == ["2", "3"]
+
+
+def test_roll_back_names_the_previous_generation_and_is_undone_by_itself(tmp_path):
+    path = tmp_path / "artifact"
+    for i in range(3):
+        publish_folder(path, write_two(str(i), str(i)), facts={"i": i})
+    for i in (1, 2, 1):
+        name = roll_back(path)
+        folder, facts = open_published(path)
+        assert (folder.name, (folder / "a.txt").read_text(), facts) == (name, str(i), {"i": i})
+    publish_folder(path, write_two("3", "3"), facts={"i": 3})
+    assert sorted(p.joinpath("a.txt").read_text() for p in path.iterdir() if p.is_dir()) == ["1", "3"]
+
+
+def test_roll_back_refuses_what_it_cannot_read(tmp_path):
+    path = tmp_path / "artifact"
+    publish_folder(path, write_two("0", "0"))
+    with pytest.raises(ArtifactError, match="no generation before"):
+        roll_back(path)
+    publish_folder(path, write_two("1", "1"))
+    current = read_manifest(path)
+    (path / current["previous"]["generation"] / "b.txt").write_text("2")
+    with pytest.raises(ArtifactError, match=r"b\.txt has changed"):
+        roll_back(path)
+    assert read_manifest(path) == current
+
+
+def test_roll_back_refuses_a_hostile_previous_generation(tmp_path):
+    path = tmp_path / "artifact"
+    publish_folder(path, write_two("0", "0"))
+    previous = {"generation": "../x", "files": {}, "facts": {}}
+    publish_json(path / "manifest.json", {**read_manifest(path), "previous": previous})
+    with pytest.raises(ArtifactError, match="outside its folder"):
+        roll_back(path)
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "delete"])

@@ -21,6 +21,10 @@ class TooLateError(PantherError):
     """An event is older than what the state of its user or counterparty can still take in or answer for."""
 
 
+class StoreError(PantherError):
+    """A record store cannot do what was asked (a key without an id, no room left, too many writers at once)."""
+
+
 class QuarantineError(PantherError):
     """Too many rows were quarantined to go on."""
 

@@ -58,8 +58,8 @@ def publish_folder(path: Path, write: Callable[[Path], None], facts: dict[str, A
 
     Layout: `path/<generation>/<files>` and `path/manifest.json`, which names the current generation, the SHA-256
     of each file and `facts` (whatever identifies the artifact). The previous generation is kept, so that a reader
-    that opened it a moment ago can go on, and as a way back; older ones are removed. A damaged manifest names no
-    previous generation: it is replaced, with a warning.
+    that opened it a moment ago can go on, and as a way back (`roll_back`); older ones are removed. A damaged manifest
+    names no previous generation: it is replaced, with a warning.
 
     Args:
         path: the artifact's folder.
@@ -70,7 +70,7 @@ def publish_folder(path: Path, write: Callable[[Path], None], facts: dict[str, A
         OSError: the new generation is removed, the current one stays.
     """
     path.mkdir(parents=True, exist_ok=True)
-    previous = _current_generation(path)
+    previous = _current_entry(path)
     generation = secrets.token_hex(6)
     temporary = path / f".{generation}.partial"
     temporary.mkdir()
@@ -85,10 +85,11 @@ def publish_folder(path: Path, write: Callable[[Path], None], facts: dict[str, A
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-    manifest = {"generation": generation, "files": digests, "facts": facts or {}}
+    manifest = {"generation": generation, "files": digests, "facts": facts or {}, "previous": previous}
     publish_json(path / MANIFEST, manifest)
+    kept = {generation, previous["generation"] if previous else None}
     for stray in path.iterdir():
-        if is_generation(stray) and stray.name not in (generation, previous):
+        if is_generation(stray) and stray.name not in kept:
             shutil.rmtree(stray, ignore_errors=True)
 
 
@@ -98,7 +99,55 @@ def open_published(path: Path) -> tuple[Path, dict[str, Any]]:
     Raises:
         ArtifactError: no manifest, a file missing, or a file whose content is not what was written.
     """
-    manifest = _read_manifest(path)
+    manifest = read_manifest(path)
+    return check_files(path, manifest), manifest["facts"]
+
+
+def roll_back(path: Path) -> str:
+    """Make the previous generation the current one again; the two change places, so that a second call undoes it.
+
+    Returns:
+        The name of the generation that is current now.
+
+    Raises:
+        ArtifactError: no artifact, no previous generation, or one whose files are not what was written.
+    """
+    manifest = read_manifest(path)
+    previous = manifest.get("previous")
+    if previous is None:
+        raise ArtifactError(f"{path} keeps no generation before the current one. Run its pipeline again instead.")
+    check_files(path, _checked_entry(path, previous))
+    publish_json(path / MANIFEST, {**_entry(previous), "previous": _entry(manifest)})
+    return previous["generation"]
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """The manifest as it is now.
+
+    Returns:
+        "generation" (name of the current one), "files" (SHA-256 by name), "facts", and "previous": the same three of
+        the generation before, or None.
+
+    Raises:
+        ArtifactError: there is none, or it is damaged.
+    """
+    try:
+        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ArtifactError(
+            f"{path} holds no artifact: {MANIFEST} is missing. Run the pipeline that makes it."
+        ) from None
+    except ValueError as error:
+        raise ArtifactError(f"{path / MANIFEST} is damaged ({error}). Run its pipeline again.") from None
+    return _checked_entry(path, manifest)
+
+
+def check_files(path: Path, manifest: dict[str, Any]) -> Path:
+    """The folder of the generation that a manifest describes, once every file's digest has been checked.
+
+    Raises:
+        ArtifactError: a file is missing, or its content is not what was written.
+    """
     folder = path / manifest["generation"]
     for name, digest in manifest["files"].items():
         file = folder / name
@@ -109,7 +158,7 @@ def open_published(path: Path) -> tuple[Path, dict[str, Any]]:
                 f"{file} has changed since it was written: its SHA-256 is not the one in {path / MANIFEST}. "
                 "Run its pipeline again."
             )
-    return folder, manifest["facts"]
+    return folder
 
 
 def is_published(path: Path) -> bool:
@@ -131,26 +180,23 @@ def file_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _current_generation(path: Path) -> str | None:
+def _current_entry(path: Path) -> dict[str, Any] | None:
     if not is_published(path):
         return None
     try:
-        return _read_manifest(path)["generation"]
+        return _entry(read_manifest(path))
     except ArtifactError as error:
         # Whoever saves is already doing what the error asks for.
         logger.warning("%s It is now written anew; what it held before is not kept.", error)
         return None
 
 
-def _read_manifest(path: Path) -> dict[str, Any]:
-    try:
-        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ArtifactError(
-            f"{path} holds no artifact: {MANIFEST} is missing. Run the pipeline that makes it."
-        ) from None
-    except ValueError as error:
-        raise ArtifactError(f"{path / MANIFEST} is damaged ({error}). Run its pipeline again.") from None
+def _entry(manifest: dict[str, Any]) -> dict[str, Any]:
+    """What a manifest says of its own generation."""
+    return {key: manifest[key] for key in ("generation", "files", "facts")}
+
+
+def _checked_entry(path: Path, manifest: Any) -> dict[str, Any]:
     files = manifest.get("files") if isinstance(manifest, dict) else None
     if not isinstance(files, dict) or not isinstance(manifest.get("facts"), dict):
         raise ArtifactError(f"{path / MANIFEST} is damaged: it has no files and facts. Run its pipeline again.")

@@ -1,0 +1,1 @@
+"""Where the records of users and counterparties live: LMDB for one machine, Redis for several."""

@@ -1,0 +1,127 @@
+"""Both stores behind one face, with a Redis server of the tests' own."""
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from panther_pipeline.cache.stores import lmdb_generation, redis_generation
+from panther_pipeline.cache.stores.lmdb_store import LmdbStore
+from panther_pipeline.cache.stores.redis_store import RedisStore
+from panther_pipeline.publish import roll_back
+
+CHILD = Path(__file__).with_name("child.py")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LmdbBackend:
+    folder: Path
+
+    def publish(self, records: Any, facts: dict | None = None) -> dict[str, Any]:
+        return lmdb_generation.write_generation(self.folder, records, facts)
+
+    def open(self, replay: Any = None) -> LmdbStore:
+        return LmdbStore.open(self.folder, replay=replay)
+
+    def roll_back(self) -> str:
+        return roll_back(self.folder)
+
+    @property
+    def address(self) -> list[str]:
+        return ["lmdb", str(self.folder)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RedisBackend:
+    port: int
+    name: str
+
+    @property
+    def client(self) -> redis.Redis:
+        return redis.Redis(port=self.port)
+
+    def publish(self, records: Any, facts: dict | None = None) -> dict[str, Any]:
+        return redis_generation.publish_generation(self.client, self.name, records, facts)
+
+    def open(self, replay: Any = None) -> RedisStore:
+        return RedisStore(self.client, self.name, replay=replay)
+
+    def roll_back(self) -> str:
+        return redis_generation.roll_back(self.client, self.name)
+
+    @property
+    def address(self) -> list[str]:
+        return ["redis", str(self.port), self.name]
+
+
+@pytest.fixture(scope="session")
+def redis_port(tmp_path_factory) -> Iterator[int]:
+    """A server on a free loopback port that keeps nothing on disk."""
+    binary = shutil.which("redis-server")
+    if binary is None:
+        pytest.skip("redis-server is not installed (apt install redis-server)")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    folder = tmp_path_factory.mktemp("redis")
+    command = [binary, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen([*command, "--dir", str(folder)], stdout=log, stderr=log)
+    try:
+        _wait_until_it_answers(port, process)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(timeout=10)
+
+
+def _wait_until_it_answers(port: int, process: subprocess.Popen) -> None:
+    for _ in range(200):
+        try:
+            redis.Redis(port=port).ping()
+            return
+        except redis.ConnectionError:
+            assert process.poll() is None, "redis-server ended"
+            time.sleep(0.05)
+    raise AssertionError("redis-server does not answer")
+
+
+@pytest.fixture
+def redis_backend(request, redis_port) -> RedisBackend:
+    redis.Redis(port=redis_port).flushall()
+    return RedisBackend(port=redis_port, name="test")
+
+
+@pytest.fixture
+def lmdb_backend(tmp_path) -> LmdbBackend:
+    return LmdbBackend(folder=tmp_path / "store")
+
+
+@pytest.fixture(params=["lmdb", "redis"])
+def backend(request):
+    return request.getfixturevalue(f"{request.param}_backend")
+
+
+@pytest.fixture
+def start_child(backend):
+    """Start `child.py` on the store; it is killed with the test."""
+    children = []
+
+    def start(task: str, **options: Any) -> subprocess.Popen:
+        command = [sys.executable, str(CHILD), json.dumps({"address": backend.address, "task": task, **options})]
+        children.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+        return children[-1]
+
+    yield start
+    for child in children:
+        child.kill()
+        child.wait()
