@@ -142,6 +142,19 @@ def test_update_is_made_once_when_the_connection_breaks(store, monkeypatch, afte
     assert list(store.journal()) == [(1, b"row")]
 
 
+def test_update_that_a_move_comes_before_is_made_in_the_new_generation(redis_backend, store):
+    with closing(redis_backend.open(replay)) as mover:
+        redis_backend.publish(pair_of(b"100"))
+
+        def move_first(before):
+            mover.reopen_if_changed()
+            return plus_one(before)
+
+        store.update(PAIR, move_first, b"row")
+        assert mover.get_many(PAIR) == [b"101", b"101"]
+        assert list(mover.journal()) == [(1, b"row")]
+
+
 def test_verification_reads_every_record(redis_backend, client, store):
     redis_backend.publish([*pair_of(b"0"), *((("user", str(i)), b"%d" % i) for i in range(3000))])
     store.reopen_if_changed()
