@@ -207,6 +207,25 @@ def test_process_without_replay_leaves_the_move_to_others(redis_backend, client,
     assert client.get(NAMES.live) == current
 
 
+def test_late_opener_does_not_lead_the_store_back(redis_backend, client, store):
+    """While it applies rows to a generation, another one is published and moved to."""
+    for i in range(100):  # more than are applied while updates wait
+        store.update(PAIR, plus_one, b"%d" % i)
+    redis_backend.publish(pair_of(b"1000"))
+    newer = []
+
+    def replay_late(records, row):
+        replay(records, row)
+        if not newer:
+            newer.append(redis_backend.publish(pair_of(b"2000")))
+            store.reopen_if_changed()
+
+    with closing(redis_backend.open(replay_late)) as late:
+        assert client.get(NAMES.live) == late.generation.encode() == store.generation.encode()
+        assert late.facts == newer[0]
+        assert late.get_many(PAIR) == [b"2100", b"2100"]
+
+
 def test_replay_sees_the_facts_of_the_new_generation(redis_backend, store):
     seen = []
     with closing(redis_backend.open(lambda new, row: seen.append(new.facts["as_of_us"]))) as other:
