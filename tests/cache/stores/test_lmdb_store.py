@@ -165,19 +165,18 @@ def test_changes_are_synced_in_the_background(folder, monkeypatch):
 @pytest.mark.parametrize(("sync_every_s", "num_threads"), [(0.02, 1), (0, 0)])
 def test_no_thread_outlives_the_store(folder, sync_every_s, num_threads):
     def syncers():
-        return [thread for thread in threading.enumerate() if thread.name == "live-records-sync"]
+        return {thread for thread in threading.enumerate() if thread.name == "live-records-sync"}
 
-    gc.collect()
-    before = len(syncers())
+    before = syncers()  # of other tests; they may end meanwhile
     store = LmdbStore.open(folder, sync_every_s=sync_every_s)
     store.update(PAIR, plus_one, b"row")
-    assert len(syncers()) == before + num_threads
+    own = syncers() - before
+    assert len(own) == num_threads
     store.close()
     gc.collect()
-    deadline = time.monotonic() + 5
-    while len(syncers()) > before and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert len(syncers()) == before
+    for thread in own:
+        thread.join(timeout=5)
+        assert not thread.is_alive()
 
 
 def test_read_that_is_under_way_ends_in_the_old_generation(lmdb_backend, folder):

@@ -117,6 +117,8 @@ def test_encoded_keys_never_collide():
     encoded = [encode_key(key) for key in keys]
     assert len(set(encoded)) == len(keys)
     assert max(map(len, encoded)) == 511
+    of_each_form = [encode_key((kind, name)) for kind in ("user", "counterparty") for name in ("a", LONG)]
+    assert len({key[:1] for key in of_each_form}) == 4
 
 
 def test_reserved_fact_is_refused(backend):
@@ -249,6 +251,18 @@ def test_rows_left_behind_keep_their_numbers_from_use(backend):
         assert list(store.journal()) == [(4, b"new")]
 
 
+def test_rows_keep_their_numbers_when_others_are_left_behind(backend):
+    backend.publish(pair_of(b"0"))
+    with closing(backend.open(lambda store, row: int(row) % 2 and replay(store, row))) as store:
+        for i in range(5):
+            store.update(PAIR, plus_one, b"%d" % i)
+        backend.publish(pair_of(b"100"))
+        store.reopen_if_changed()
+        store.update(PAIR, plus_one, b"5")
+        assert list(store.journal()) == [(2, b"1"), (4, b"3"), (6, b"5")]
+        assert store.get_many(PAIR) == [b"103", b"103"]
+
+
 def test_rows_are_carried_by_whoever_opens_first(backend):
     backend.publish(pair_of(b"0"))
     with closing(backend.open()) as store:
@@ -352,6 +366,17 @@ def test_follower_is_not_led_back_by_a_roll_back(backend):
         second.update(PAIR, plus_one, b"0")
         assert first.generation == second.generation == start
         assert first.get_many(PAIR) == second.get_many(PAIR) == [b"1", b"1"]
+
+
+def test_follower_that_missed_two_moves_goes_to_the_last(backend):
+    backend.publish(pair_of(b"0"))
+    with closing(backend.open(replay)) as first, closing(backend.open(replay)) as second:
+        for start in (b"100", b"200"):
+            backend.publish(pair_of(start))
+            first.reopen_if_changed()
+        second.update(PAIR, plus_one, b"0")
+        assert second.generation == first.generation
+        assert first.get_many(PAIR) == second.get_many(PAIR) == [b"201", b"201"]
 
 
 def test_readers_see_one_generation_during_swaps(backend):

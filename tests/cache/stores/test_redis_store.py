@@ -142,6 +142,19 @@ def test_update_is_made_once_when_the_connection_breaks(store, monkeypatch, afte
     assert list(store.journal()) == [(1, b"row")]
 
 
+def test_update_that_a_move_comes_before_is_made_in_the_new_generation(redis_backend, store):
+    with closing(redis_backend.open(replay)) as mover:
+        redis_backend.publish(pair_of(b"100"))
+
+        def move_first(before):
+            mover.reopen_if_changed()
+            return plus_one(before)
+
+        store.update(PAIR, move_first, b"row")
+        assert mover.get_many(PAIR) == [b"101", b"101"]
+        assert list(mover.journal()) == [(1, b"row")]
+
+
 def test_verification_reads_every_record(redis_backend, client, store):
     redis_backend.publish([*pair_of(b"0"), *((("user", str(i)), b"%d" % i) for i in range(3000))])
     store.reopen_if_changed()
@@ -192,6 +205,25 @@ def test_process_without_replay_leaves_the_move_to_others(redis_backend, client,
     with closing(RedisStore(client, "test", replay=replay)) as other:
         assert other.get_many(PAIR) == [b"101", b"101"]
     assert client.get(NAMES.live) == current
+
+
+def test_late_opener_does_not_lead_the_store_back(redis_backend, client, store):
+    """While it applies rows to a generation, another one is published and moved to."""
+    for i in range(100):  # more than are applied while updates wait
+        store.update(PAIR, plus_one, b"%d" % i)
+    redis_backend.publish(pair_of(b"1000"))
+    newer = []
+
+    def replay_late(records, row):
+        replay(records, row)
+        if not newer:
+            newer.append(redis_backend.publish(pair_of(b"2000")))
+            store.reopen_if_changed()
+
+    with closing(redis_backend.open(replay_late)) as late:
+        assert client.get(NAMES.live) == late.generation.encode() == store.generation.encode()
+        assert late.facts == newer[0]
+        assert late.get_many(PAIR) == [b"2100", b"2100"]
 
 
 def test_replay_sees_the_facts_of_the_new_generation(redis_backend, store):

@@ -6,6 +6,7 @@ are carried on; only an open one takes updates, and at most one of a folder is o
 """
 
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -65,7 +66,8 @@ class LiveFile:
             self._env.open_db(name) for name in (b"records", b"journal", b"meta")
         )
         self._changed = threading.Event()
-        self._syncer = None if each else _start_syncer(self, settings.sync_every_s)
+        if not each:
+            _start_syncer(self, settings.sync_every_s)
 
     @classmethod
     def open(cls, path: Path, settings: LiveSettings) -> Self:
@@ -187,19 +189,15 @@ def remove_live_file(path: Path) -> None:
     path.with_name(f"{path.name}-lock").unlink(missing_ok=True)
 
 
-def _start_syncer(live: LiveFile, every_s: float) -> threading.Thread:
-    """A thread that syncs while `live` is in use; it holds no reference to it between syncs."""
-    stop = threading.Event()
-    weakref.finalize(live, stop.set)
-    thread = threading.Thread(
-        target=_sync_loop, args=(weakref.ref(live), stop.wait, every_s), name="live-records-sync", daemon=True
-    )
-    thread.start()
-    return thread
+def _start_syncer(live: LiveFile, every_s: float) -> None:
+    """A thread that syncs while `live` is in use; between syncs it holds no reference, which would keep it in use."""
+    arguments = (weakref.ref(live), every_s)
+    threading.Thread(target=_sync_loop, args=arguments, name="live-records-sync", daemon=True).start()
 
 
-def _sync_loop(ref: Callable[[], LiveFile | None], wait: Callable[[float], bool], every_s: float) -> None:
-    while not wait(every_s):
+def _sync_loop(ref: Callable[[], LiveFile | None], every_s: float) -> None:
+    while True:
+        time.sleep(every_s)
         live = ref()
         if live is None:
             return

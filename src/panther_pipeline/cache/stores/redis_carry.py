@@ -46,6 +46,7 @@ def take_over(client: redis.Redis, names: Names, target: Layers, replay: Replay 
     """Make `target` the generation that takes updates, with all that arrived in its predecessor.
 
     Raises:
+        MovedError: another generation is published by now: the store must not go back.
         StoreError: there are rows to carry and no `replay`.
     """
     done, sealed = last_seq(client, target.journal_name), False
@@ -53,11 +54,13 @@ def take_over(client: redis.Redis, names: Names, target: Layers, replay: Replay 
         source, to = read_live(client, names)
         if (source, to) == (target.generation, ""):
             return
+        if _published(client.get(names.manifest)) != target.generation:
+            raise MovedError
         if to:
             finish_move(client, names, replay, unseal=sealed)
         else:
             done = _catch_up(client, Layers(client, names, source, {}), target, replay, done)
-            sealed = _set_live(client, names, source, f"{source}>{target.generation}")
+            sealed = _begin_move(client, names, source, target.generation)
     raise StoreError(f"Other processes move the store as it goes to generation {target.generation}. Try again later.")
 
 
@@ -121,6 +124,22 @@ def _apply(replay: Replay | None, target: Layers, seq: int, row: bytes) -> None:
             "with the function that applies them (replay)."
         )
     replay(_Carried(target, row, seq), row)
+
+
+def _published(manifest: bytes | None) -> str | None:
+    return json.loads(manifest)["generation"] if manifest else None
+
+
+def _begin_move(client: redis.Redis, names: Names, source: str, to: str) -> bool:
+    """Stop updates of the source if it takes them and `to` is the published generation; whether this process did."""
+    with client.pipeline() as pipe:
+        pipe.watch(names.live, names.manifest)
+        live, manifest = pipe.mget(names.live, names.manifest)
+        if (live or b"").decode() != source or _published(manifest) != to:
+            return False
+        pipe.multi()
+        pipe.set(names.live, f"{source}>{to}")
+        return _execute(pipe)
 
 
 def _set_live(client: redis.Redis, names: Names, old: str, new: str) -> bool:

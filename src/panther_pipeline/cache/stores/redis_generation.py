@@ -149,9 +149,7 @@ def _write_records(
                 if len(named) < len(batch):
                     raise ArtifactError("Two records for one key. Give each key once.")
                 pipe.msetnx(named)  # writes none of them if one is there
-            leased, *written = pipe.execute()
-        if not leased:
-            raise StoreError(f"Generation {generation} was removed while it was written: no record for {_LEASE_S} s.")
+            _, *written = pipe.execute()
         if not all(written):
             raise ArtifactError("Two records for one key. Give each key once.")
         for key, record in (pair for batch in trip for pair in batch):

@@ -116,6 +116,8 @@ class RedisStore:
             manifest = read_manifest(self._client, self._name)
             try:
                 return self._open(manifest["generation"])
+            except MovedError:
+                continue
             except ArtifactError:
                 if read_manifest(self._client, self._name) == manifest:
                     raise
