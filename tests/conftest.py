@@ -96,9 +96,19 @@ def kedro_command():
 @pytest.fixture(scope="session")
 def fake_serving():
     """The module of a scorer known by heart; as a program it is the whole service around it."""
-    spec = importlib.util.spec_from_file_location("fake_scorer", PROJECT_ROOT / "tests" / "serving" / "fake_scorer.py")
+    return _load_module("fake_scorer")
+
+
+@pytest.fixture(scope="session")
+def open_loop():
+    """The module of a client that sends at a constant rate, whatever comes back."""
+    return _load_module("open_loop")
+
+
+def _load_module(name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(name, PROJECT_ROOT / "tests" / "serving" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
-    sys.modules["fake_scorer"] = module
+    sys.modules[name] = module  # dataclasses look for their module there
     spec.loader.exec_module(module)
     return module
 

@@ -1,10 +1,11 @@
 """A scorer that is known by heart, and the service around it as a process: `python fake_scorer.py --port 8123`."""
 
 import argparse
-import os
 import threading
 import time
 from pathlib import Path
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from panther_pipeline.serving.config import ServingConfig
 from panther_pipeline.serving.scorer import (
@@ -87,6 +88,20 @@ class FakeScorer:
         return done
 
 
+def sabotage(name: str) -> None:
+    """Take away what a promise rests on, to see that its test notices."""
+    from panther_pipeline.serving import admission, app, server
+
+    if name == "endless queue":
+        admission.Admission.is_full = property(lambda _: False)
+    elif name == "stock errors":
+        app._add_refusals = lambda _: None
+    elif name == "stock protocol":
+        server.guard_connections = lambda _: HttpToolsProtocol
+    else:
+        raise ValueError(name)
+
+
 def main() -> None:
     """Serve it; `--wait-for` holds back loading until a file is there, `--fail` lets loading fail."""
     parser = argparse.ArgumentParser()
@@ -94,7 +109,7 @@ def main() -> None:
     parser.add_argument("--delay-s", type=float, default=0.0)
     parser.add_argument("--wait-for", type=Path)
     parser.add_argument("--fail", action="store_true")
-    parser.add_argument("--endless-queue", action="store_true", help="sabotage: everybody is let in")
+    parser.add_argument("--sabotage")
     arguments = parser.parse_args()
 
     def load() -> FakeScorer:
@@ -104,11 +119,8 @@ def main() -> None:
             raise ValueError("digest abc of the model is not digest def of the store")
         return FakeScorer(delay_s=arguments.delay_s)
 
-    if arguments.endless_queue:
-        from panther_pipeline.serving import admission
-
-        admission.Admission.is_full = property(lambda _: False)
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    if arguments.sabotage:
+        sabotage(arguments.sabotage)
     serve(load, ServingConfig.model_validate_json(arguments.config))
 
 

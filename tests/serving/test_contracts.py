@@ -208,11 +208,11 @@ def test_labels_are_read_where_events_are_taken_in(contract):
 @pytest.mark.parametrize(
     ("label", "problem"),
     [
-        ({"label": True, "label_time": "2023-11-14T22:13:19Z"}, ("label", "not_0_or_1")),
+        ({"label": True, "label_time": "2023-11-14T22:13:19Z"}, ("label", "not_a_whole_number")),
         ({"label": 2, "label_time": "2023-11-14T22:13:19Z"}, ("label", "literal_error")),
-        ({"label": "1", "label_time": "2023-11-14T22:13:19Z"}, ("label", "not_0_or_1")),
-        ({"label": 1}, ("label_time", "missing")),
-        ({"label_time": "2023-11-14T22:13:19Z"}, ("label", "missing")),
+        ({"label": "1", "label_time": "2023-11-14T22:13:19Z"}, ("label", "not_a_whole_number")),
+        ({"label": 1}, ("label_time", "only_with_the_other")),
+        ({"label_time": "2023-11-14T22:13:19Z"}, ("label", "only_with_the_other")),
         ({"label": 1, "label_time": "2023-11-14"}, ("label_time", "not_an_instant_with_offset")),
     ],
 )

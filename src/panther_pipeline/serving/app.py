@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import unquote_to_bytes
 
 from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
@@ -130,18 +131,31 @@ def _add_next(app: FastAPI, service: Service) -> None:
             return refusal(404, "unknown_user")
         return JsonAnswer({"next": next_content(found), "identity": scorer.identity})
 
-    answers: dict[int | str, dict[str, Any]] = {200: {"model": NextAnswer}, **refusals(404)}
+    answers: dict[int | str, dict[str, Any]] = {200: {"model": NextAnswer}, **refusals(400, 404)}
     default_num = min(10, service.config.max_next)
 
     @app.get("/next", responses=answers | refusals(401, 422, 500, 503), summary="What a user does next")
-    async def get_next(user_id: Annotated[str, Query()], k: Annotated[int, Query()] = default_num) -> Response:
+    async def get_next(
+        request: Request, user_id: Annotated[str, Query()], k: Annotated[int, Query()] = default_num
+    ) -> Response:
         scorer, contract = _loaded(service)
+        if not _is_utf8(request.scope["query_string"]):
+            return refusal(400, "not_utf8")
         return await foresee(scorer, *contract.read_next({"user_id": user_id, "k": k}))
 
     @app.post("/next", responses=answers | _BODY, summary="The same, with the id in no address")
     async def post_next(request: Request) -> Response:
         scorer, contract = _loaded(service)
         return await foresee(scorer, *await _read(service, request, contract.read_next))
+
+
+def _is_utf8(query: bytes) -> bool:
+    """Whether a query names what it says: other bytes would become the same replacement character."""
+    try:
+        unquote_to_bytes(query).decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _add_probes(app: FastAPI, service: Service) -> None:

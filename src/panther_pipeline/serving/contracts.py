@@ -176,12 +176,12 @@ class EventContract:
     def _label_fields(self) -> dict[str, Any]:
         if not self._schema.has_labels:
             return {}
-        label = Annotated[Literal[0, 1], BeforeValidator(_not_bool)]
+        label = Annotated[Literal[0, 1], BeforeValidator(_whole)]
         return {"label": (label, None), "label_time": (self._instant(is_event=False), None)}
 
     def _k_field(self) -> Any:
         most = self._config.max_next
-        return (int, Field(min(10, most), ge=1, le=most, description="How many."))
+        return (Annotated[int, BeforeValidator(_whole)], Field(min(10, most), ge=1, le=most, description="How many."))
 
     def _identifier(self) -> Any:
         return self._text(_ID_PATTERN, MAX_ID_CHARS, is_id=True)
@@ -269,7 +269,7 @@ def _validate(model: type[BaseModel], body: Any, where: tuple[Any, ...]) -> Any:
         problems = error.errors(include_url=False)
         raise RequestValidationError([{**problem, "loc": where + problem["loc"]} for problem in problems]) from None
     if ("label" in body) != ("label_time" in body):
-        raise _refusal((*where, "label_time" if "label" in body else "label"), "missing")
+        raise _refusal((*where, "label_time" if "label" in body else "label"), "only_with_the_other")
     return sent
 
 
@@ -285,10 +285,11 @@ def _optional(kind: Any, *, required: bool) -> Any:
     return (kind, ...) if required else (kind | None, None)
 
 
-def _not_bool(value: Any) -> Any:
-    if isinstance(value, bool) or not isinstance(value, int):  # True == 1 satisfies Literal[0, 1]
-        raise _problem("not_0_or_1")
-    return value
+def _whole(value: Any) -> int:
+    """A JSON integer; 1.0 is one as well, true is not, although Python says True == 1."""
+    if isinstance(value, bool) or not isinstance(value, int | Decimal) or value != int(value):
+        raise _problem("not_a_whole_number")
+    return int(value)
 
 
 def _read_cents(value: Any) -> int:

@@ -56,7 +56,7 @@ class Service:
 
     async def start(self) -> None:
         """Begin to load; requests are answered 503 until that is done."""
-        self._tasks = [asyncio.create_task(self._load()), asyncio.create_task(self._keep_fresh())]
+        self._tasks = [asyncio.create_task(self.load()), asyncio.create_task(self._keep_fresh())]
 
     async def stop(self) -> None:
         """End the background tasks and wait for the call that is under way."""
@@ -80,7 +80,10 @@ class Service:
         """Events came in: users wait to be embedded."""
         self._is_stale = True
 
-    async def _load(self) -> None:
+    async def load(self) -> None:
+        """Load and verify, once."""
+        if self.contract is not None:
+            return
         start = time.perf_counter()
         try:
             scorer = await self.call(self._load_scorer)
