@@ -43,8 +43,7 @@ def test_overload_is_refused_and_passes(start_service, open_loop):
     check_politeness(outcomes)
     assert growth_mb < 50
     service.wait_until(200, seconds=5)
-    after = open_loop.offer(service.port, open_loop.post("/score", EVENT), rate_per_s=50, seconds=1)
-    assert {outcome.status for outcome in after} == {200}
+    assert [service.ask("POST", "/score", EVENT)[0] for _ in range(20)] == [200] * 20
     metrics = service.ask("GET", "/metrics")[2].decode()
     assert "panther_requests_in_house 0.0" in metrics
     accepted = [outcome for outcome in outcomes if outcome.status == 200]
@@ -60,7 +59,7 @@ def test_overload_is_refused_and_passes(start_service, open_loop):
 
 @pytest.mark.slow
 def test_queue_without_end_breaks_the_promise(start_service, open_loop):
-    service = start_service("--delay-s", str(DELAY_S), "--sabotage", "endless queue")
+    service = start_service("--delay-s", str(DELAY_S), "--sabotage", "endless queue", max_connections=10_000)
     outcomes, _ = overload(service, open_loop, 1)
     with pytest.raises(AssertionError):
         check_politeness(outcomes)

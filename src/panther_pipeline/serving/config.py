@@ -28,7 +28,7 @@ class ServingConfig(Config):
     idle_timeout_s: float = Field(default=5.0, gt=0)  # a connection that sends no request, or its headers too slowly
     body_timeout_s: float = Field(default=5.0, gt=0)  # from the headers of a request to the last byte of its body
     write_timeout_s: float = Field(default=5.0, gt=0)  # a client that does not read its answer
-    max_connections: int = Field(default=1_024, ge=1)  # open at a time; each needs a file descriptor
+    max_connections: int = Field(default=400, ge=1)  # open at a time; beyond it 503, beyond twice as many a reset
     max_header_bytes: int = Field(default=16_384, ge=1_024)  # request line and headers together
     drain_s: float = Field(default=1.0, ge=0)  # after SIGTERM: not ready, still answering, before the socket closes
     stop_timeout_s: int = Field(default=30, ge=1)  # after that: how long what is in flight may take

@@ -12,6 +12,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from panther_pipeline.serving.config import ServingConfig
 
+_UNAVAILABLE = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"
+
 
 class GuardedProtocol(HttpToolsProtocol):
     """One connection. `serving` is set by a subclass of `guard_connections`."""
@@ -25,17 +27,22 @@ class GuardedProtocol(HttpToolsProtocol):
         self._head_bytes = 0  # received since headers are awaited
         self._complete_bytes = 0  # of the headers that were parsed
         self._is_in_body = False
+        self._is_too_many = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Refuse what is one too many; else wait for the first request, not for long."""
+        """Wait for the first request, not for long. One too many is told so, unless there are twice as many."""
         super().connection_made(transport)
-        if len(self.connections) > self.serving.max_connections:
+        self._is_too_many = len(self.connections) > self.serving.max_connections
+        if len(self.connections) > 2 * self.serving.max_connections:
             transport.abort()
             return
         self._await_head()
 
     def data_received(self, data: bytes) -> None:
         """Parse; if that leaves us within the headers of a request, they have a deadline and a limit."""
+        if self._is_too_many:
+            self._turn_away()
+            return
         super().data_received(data)
         if not self._is_between_requests or self.transport.is_closing():
             return
@@ -93,6 +100,14 @@ class GuardedProtocol(HttpToolsProtocol):
     @property
     def _is_between_requests(self) -> bool:
         return self.cycle is None or (self.cycle.response_complete and not self.pipeline)
+
+    def _turn_away(self) -> None:
+        # Only now: to close before the request is read would reset the connection, and the answer would be lost.
+        body = b'{"error":"too_many_connections"}'
+        head = f"Retry-After: {self.serving.retry_after_s}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        if not self.transport.is_closing():
+            self.transport.write(_UNAVAILABLE + head.encode() + body)
+            self.transport.close()
 
     def _count(self, num_bytes: int) -> None:
         self._complete_bytes += num_bytes
