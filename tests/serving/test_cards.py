@@ -41,7 +41,7 @@ def test_card_number_is_found_in_groups(text):
         "4111111111111112",
         "0000000000000000",
         "41111111111111110000",  # 20 digits
-        "2024-01-01 12-00-04",  # small groups are no card
+        "2024-01-01 12-00-02",  # a valid check digit by chance, but small groups are no card
         "٤١١١١١١١١١١١١١١١",
         "9b2f4111-1111-4111-9111-4111aaaa1111",
     ],

@@ -38,6 +38,7 @@ async def _deliver(app, parts, headers, path):
     async def receive():
         if not waiting or waiting[0] is None:
             await asyncio.sleep(60)
+        await asyncio.sleep(0)  # as on a socket, others come in between
         part = waiting.pop(0)
         if part == "left":
             return {"type": "http.disconnect"}
@@ -149,6 +150,24 @@ def test_slow_body_takes_no_place(scorer):
         return inside
 
     assert asyncio.run(main()) == 0
+
+
+def test_house_that_filled_meanwhile_is_full(scorer, event):
+    """Bodies that all end at the same instant find 8 places, however many were let through before."""
+
+    async def main():
+        service = Service(lambda: scorer, ServingConfig())
+        await service.start()
+        while service.state == "loading":
+            await asyncio.sleep(0.005)
+        scorer.delay_s = 0.02
+        headers = [("content-type", "application/json")]
+        bodies = [[b" ", json.dumps(event).encode()] for _ in range(20)]
+        answers = await asyncio.gather(*[_deliver(guard(service, None), body, headers, "/score") for body in bodies])
+        await service.stop()
+        return sorted(status for status, *_ in answers)
+
+    assert asyncio.run(main()) == [200] * 8 + [503] * 12
 
 
 def test_place_is_free_before_the_answer_is_read(scorer, event):

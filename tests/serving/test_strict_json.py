@@ -21,6 +21,7 @@ def test_parser_reads_decimals_exactly():
         "c": [True, None, "x"],
     }
     assert type(parse_json(b"12")) is int
+    assert float(parse_json(b"5e-324")) == 5e-324
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 MAX_DEPTH = 8
 _MOST_DIGITS = 32  # of a number as it is written; int64 has 19
-_LARGEST_EXPONENT = 30  # beyond it no field has a use, and 1e999 lies there
+_LARGEST_EXPONENT = 400  # a float ends at 308 and begins at -324
 _UNUSABLE = re.compile("[\x00\ud800-\udfff]")
 
 
