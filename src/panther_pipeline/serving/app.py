@@ -32,6 +32,7 @@ from panther_pipeline.serving.strict_json import MalformedJson, parse_json
 
 T = TypeVar("T")
 _BODY = refusals(400, 401, 408, 413, 415, 422, 500, 503)
+_LONG_BYTES = 8_192  # some 40 events, which take a few ms to check
 WORK = frozenset({("POST", "/score"), ("POST", "/events"), ("POST", "/next"), ("GET", "/next")})
 
 
@@ -100,7 +101,7 @@ async def _read(service: Service, request: Request, read: Callable[[Any], T]) ->
     def parse() -> T:
         return read(parse_json(body))
 
-    return await service.call(parse) if len(body) > service.config.max_body_bytes else parse()
+    return await service.call(parse) if len(body) > _LONG_BYTES else parse()
 
 
 def _add_events(app: FastAPI, service: Service) -> None:

@@ -49,25 +49,32 @@ def parse_json(raw: bytes) -> Any:
         raise MalformedJson("too_deep") from error
     except json.JSONDecodeError as error:
         raise MalformedJson("not_json") from error
-    # Both walks cost more than parsing; the bytes say whether there is anything to find.
-    if b"\\u" in raw or raw.count(b"{") + raw.count(b"[") > MAX_DEPTH:
-        _check(value)
+    # A walk costs more than parsing; the bytes say whether there is anything to find.
+    if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH:
+        _check_depth(value)
+    if b"\\u" in raw:
+        _check_text(value)
     return value
 
 
-def _check(value: Any) -> None:
-    """Refuse what is nested too deep or holds characters that cannot be stored or written again."""
-    waiting = [(value, 1)]
-    while waiting:
-        item, depth = waiting.pop()
-        if isinstance(item, str):
-            if _UNUSABLE.search(item):
-                raise MalformedJson("unusable_character")
-        elif isinstance(item, dict | list):
-            if depth > MAX_DEPTH:
-                raise MalformedJson("too_deep")
-            inner = [*item, *item.values()] if isinstance(item, dict) else item
-            waiting.extend((part, depth + 1) for part in inner)
+def _check_depth(value: Any) -> None:
+    """Level by level: refuse what goes on below the last one."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        parts = [part for item in level for part in (item.values() if type(item) is dict else item)]
+        level = [part for part in parts if type(part) is dict or type(part) is list]
+        if not level:
+            return
+    raise MalformedJson("too_deep")
+
+
+def _check_text(value: Any) -> None:
+    """Refuse characters that cannot be stored or written again; only an escape can bring one in."""
+    if isinstance(value, str) and _UNUSABLE.search(value):
+        raise MalformedJson("unusable_character")
+    if isinstance(value, dict | list):
+        for part in [*value, *value.values()] if isinstance(value, dict) else value:
+            _check_text(part)
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
