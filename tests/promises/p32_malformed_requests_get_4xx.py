@@ -312,7 +312,7 @@ def test_every_operation_is_generated_for(operations):
 def test_generated_requests_follow_the_description(operations, name):
     answered = generate(operations[name], 60)
     accepted = answered["positive", 200] + answered["positive", 404]
-    assert accepted > sum(answered.values()) / 5  # else nothing is said of what follows the description
+    assert accepted >= min(5, sum(answered.values()))  # else nothing is said of what follows the description
 
 
 @pytest.mark.slow

@@ -163,8 +163,8 @@ def test_attribute_that_is_not_one_is_refused(contract, event, attributes, probl
     assert problems_of(contract, event | {"attributes": attributes}) == [problem]
 
 
-def test_attributes_that_are_missing_are_none(contract, event):
-    nothing = {"channel": None, "distance": None, "class": None}
+def test_attributes_that_are_missing_are_as_in_the_ledger(contract, event):
+    nothing = {"channel": "(missing)", "distance": None, "class": "(missing)"}
     assert read(contract, event | {"attributes": {"distance": None}})[0].attributes == nothing
     del event["attributes"], event["counterparty"]
     (read_event,) = read(contract, event)

@@ -1,5 +1,6 @@
 """One event as the online side knows it, before it is tokens or features."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -12,6 +13,6 @@ class OnlineEvent:
     time_us: int
     amount_cents: int | None
     counterparty: str | None
-    attributes: dict[str, str | float | None]  # by declared name; text for a category, a float for a number
+    attributes: Mapping[str, str | float | None]  # an empty category is "(missing)", as in the ledger
     label: int | None = None  # 0 or 1, once known
     label_time_us: int | None = None  # when it became known

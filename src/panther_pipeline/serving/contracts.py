@@ -18,6 +18,7 @@ from pydantic_core import PydanticCustomError
 
 from panther_pipeline.features.event import OnlineEvent as Event
 from panther_pipeline.ledger.identifiers import SCIENTIFIC_ID
+from panther_pipeline.ledger.mapping import MISSING_CATEGORY
 from panther_pipeline.serving.cards import holds_card_number
 from panther_pipeline.serving.config import ServingConfig
 from panther_pipeline.serving.scorer import AttributeSchema, EventSchema
@@ -141,7 +142,7 @@ class EventContract:
             time_us=sent.event_time,
             amount_cents=getattr(sent, "amount", None),
             counterparty=getattr(sent, "counterparty", None),
-            attributes={a.name: getattr(attributes, f"value_{i}", None) for i, a in enumerate(self._schema.attributes)},
+            attributes={a.name: _value_of(attributes, i, a) for i, a in enumerate(self._schema.attributes)},
             label=getattr(sent, "label", None),
             label_time_us=getattr(sent, "label_time", None),
         )
@@ -243,6 +244,12 @@ class EventContract:
             return time_us
 
         return Annotated[int, PlainValidator(read), WithJsonSchema({"type": "string", "format": "date-time"})]
+
+
+def _value_of(attributes: BaseModel | None, position: int, attribute: AttributeSchema) -> str | float | None:
+    """A value as the ledger has it: an empty category is a category of its own, an empty number is none."""
+    value = getattr(attributes, f"value_{position}", None)
+    return MISSING_CATEGORY if value is None and attribute.kind == "category" else value
 
 
 def to_refusal(problems: list[dict[str, Any]]) -> list[dict[str, str]]:
