@@ -1,10 +1,17 @@
 """What all tests share."""
 
+import http.client
+import importlib.util
+import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
+import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
@@ -84,3 +91,87 @@ def run_kedro(folder: Path, *arguments: str, check: bool = True) -> subprocess.C
 @pytest.fixture(scope="session")
 def kedro_command():
     return run_kedro
+
+
+@pytest.fixture(scope="session")
+def fake_serving():
+    """The module of a scorer known by heart; as a program it is the whole service around it."""
+    return _load_module("fake_scorer")
+
+
+@pytest.fixture(scope="session")
+def open_loop():
+    """The module of a client that sends at a constant rate, whatever comes back."""
+    return _load_module("open_loop")
+
+
+def _load_module(name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(name, PROJECT_ROOT / "tests" / "serving" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look for their module there
+    spec.loader.exec_module(module)
+    return module
+
+
+@dataclass(kw_only=True)
+class ServiceProcess:
+    """A running service: where it listens, and what it wrote."""
+
+    process: subprocess.Popen
+    port: int
+    log: Path
+
+    def ask(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, dict[str, str], bytes]:
+        """Status, headers and body of an answer, over a connection of its own."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        try:
+            if body is not None and not isinstance(body, bytes):
+                body = json.dumps(body).encode()
+            headers = {"Content-Type": "application/json", **headers} if body is not None else headers
+            connection.request(method, path, body=body, headers=headers)
+            answer = connection.getresponse()
+            return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+        finally:
+            connection.close()
+
+    def status(self, path: str = "/readyz") -> int | None:
+        """Status of a GET; None while nobody listens."""
+        try:
+            return self.ask("GET", path)[0]
+        except OSError:
+            return None
+
+    def wait_until(self, status: int, path: str = "/readyz", seconds: float = 60) -> None:
+        """Wait for a status."""
+        until = time.monotonic() + seconds
+        while (seen := self.status(path)) != status:
+            assert self.process.poll() is None, self.log.read_text()[-2000:]
+            assert time.monotonic() < until, f"{path} is {seen}, not {status}"
+            time.sleep(0.05)
+
+
+@pytest.fixture
+def start_service(fake_serving, tmp_path):
+    """Starts the service around the fake scorer as a process; options as of its command line."""
+    started = []
+
+    def start(*options: str, ready: bool = True, key: str | None = None, **config: Any) -> ServiceProcess:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        log = tmp_path / f"service{len(started)}.log"
+        command = [sys.executable, fake_serving.__file__, "--config", json.dumps({"port": port} | config), *options]
+        environment = {name: value for name, value in os.environ.items() if name != "PANTHER_API_KEY"}
+        environment |= {"PANTHER_API_KEY": key} if key else {}
+        with log.open("w") as out:
+            process = subprocess.Popen(command, stdout=out, stderr=out, env=environment)
+        started.append(process)
+        service = ServiceProcess(process=process, port=port, log=log)
+        if ready:
+            service.wait_until(200)
+        return service
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()

@@ -1,0 +1,1 @@
+"""Scores over HTTP: contracts, limits and admission in front of one scorer."""

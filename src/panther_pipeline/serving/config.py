@@ -1,0 +1,82 @@
+"""Settings of the service, and the key that callers must show."""
+
+import ipaddress
+import os
+from collections.abc import Mapping
+
+from pydantic import Field, model_validator
+
+from panther_pipeline.config import Config
+from panther_pipeline.errors import ConfigurationError
+
+KEY_VARIABLE = "PANTHER_API_KEY"
+_SHORTEST_KEY = 16
+_KNOWN_KEYS = ("changeme", "password", "secret", "default", "example", "panther", "apikey", "0123456789")
+
+
+class ServingConfig(Config):
+    """How the service listens and what it lets in."""
+
+    host: str = "127.0.0.1"  # address to listen on; others reach it only if this says so
+    port: int = Field(default=8080, ge=0, le=65535)  # 0 = any free one, which the log names
+    allow_public_without_key: bool = False  # listen beyond this machine although PANTHER_API_KEY is not set
+    max_events: int = Field(default=256, ge=1, le=10_000)  # events of one request
+    max_body_bytes: int = Field(default=65_536, ge=1_024)  # a request with one event
+    max_body_bytes_many: int = Field(default=1_048_576, ge=1_024)  # a request with a list of events
+    max_in_house: int = Field(default=8, ge=1)  # requests that wait or are worked on; any more are answered 503
+    retry_after_s: int = Field(default=1, ge=1)  # what a request that was not let in is told to wait
+    idle_timeout_s: float = Field(default=5.0, gt=0)  # a connection that sends no request, or its headers too slowly
+    body_timeout_s: float = Field(default=5.0, gt=0)  # from the headers of a request to the last byte of its body
+    write_timeout_s: float = Field(default=5.0, gt=0)  # a client that does not read its answer
+    max_connections: int = Field(default=400, ge=1)  # open at a time; beyond it 503, beyond twice as many a reset
+    max_header_bytes: int = Field(default=16_384, ge=1_024)  # request line and headers together
+    drain_s: float = Field(default=1.0, ge=0)  # after SIGTERM: not ready, still answering, before the socket closes
+    stop_timeout_s: int = Field(default=30, ge=1)  # after that: how long what is in flight may take
+    refresh_interval_s: float = Field(default=1.0, gt=0)  # how often users that events touched are embedded, when idle
+    refresh_latest_s: float = Field(default=30.0, gt=0)  # never idle for so long: one refresh goes between requests
+    max_next: int = Field(default=100, ge=1, le=1_000)  # most next transactions that one may ask for
+    max_future_s: int | None = Field(default=86_400, ge=0)  # an event may lie so far ahead of the clock; null = any
+    allow_card_numbers: bool = False  # accept ids that are card numbers: for public ledgers whose ids look like them
+    switch_interval_s: float = Field(default=0.0005, gt=0)  # Python lets go of a thread after this; 5 ms delays answers
+
+    @model_validator(mode="after")
+    def _check(self) -> "ServingConfig":
+        if self.max_body_bytes_many < self.max_body_bytes:
+            raise ValueError(
+                f"max_body_bytes_many ({self.max_body_bytes_many}) must not be below max_body_bytes "
+                f"({self.max_body_bytes}): a list of one event is allowed"
+            )
+        return self
+
+    @property
+    def is_public(self) -> bool:
+        """Whether other machines can reach the address."""
+        try:
+            return not ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host != "localhost"
+
+
+def read_api_key(config: ServingConfig, environment: Mapping[str, str] = os.environ) -> str | None:
+    """The key of PANTHER_API_KEY; None where callers need none.
+
+    Raises:
+        ConfigurationError: the key is shorter than 16 characters, not printable ASCII, or of the kind that stands in
+            examples; or there is none and the address is not of this machine alone.
+    """
+    key = environment.get(KEY_VARIABLE)
+    if key is None:
+        if config.is_public and not config.allow_public_without_key:
+            raise ConfigurationError(
+                f"host {config.host} can be reached from other machines and {KEY_VARIABLE} is not set: set it, listen "
+                "on 127.0.0.1, or state allow_public_without_key where something in front of the service asks for it."
+            )
+        return None
+    hint = "Make one: python -c 'import secrets; print(secrets.token_urlsafe(32))'"
+    if len(key) < _SHORTEST_KEY:
+        raise ConfigurationError(f"{KEY_VARIABLE} has {len(key)} characters; at least {_SHORTEST_KEY} needed. {hint}")
+    if not (key.isascii() and key.isprintable() and " " not in key):
+        raise ConfigurationError(f"{KEY_VARIABLE} must be printable ASCII without blanks. {hint}")
+    if len(set(key)) < 6 or any(known in key.lower() for known in _KNOWN_KEYS):
+        raise ConfigurationError(f"{KEY_VARIABLE} is a default or is easily guessed. {hint}")
+    return key

@@ -1,0 +1,128 @@
+"""A scorer that is known by heart, and the service around it as a process: `python fake_scorer.py --port 8123`."""
+
+import argparse
+import threading
+import time
+from pathlib import Path
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from panther_pipeline.serving.config import ServingConfig
+from panther_pipeline.serving.scorer import (
+    AttributeSchema,
+    EventSchema,
+    Expected,
+    Ingested,
+    NextTransactions,
+    Reason,
+    Score,
+)
+from panther_pipeline.serving.server import serve
+
+SCHEMA = EventSchema(
+    attributes=(
+        AttributeSchema(name="channel", kind="category", example="online"),
+        AttributeSchema(name="distance", kind="number", example=12.5),
+        AttributeSchema(name="class", kind="category", example="a"),  # a Python keyword is a name like any other
+    ),
+    has_counterparty=True,
+    amount_range_cents=(-10_000_000, 10_000_000),
+    earliest_us=0,
+    latest_us=4_102_444_800_000_000,  # 2100
+    has_labels=True,
+    amount_required=True,
+)
+
+
+class FakeScorer:
+    """Counts and remembers; takes `delay_s` per event. Users named 'nobody' have no history."""
+
+    def __init__(self, *, delay_s: float = 0.0, schema: EventSchema = SCHEMA, to_refresh: int = 0) -> None:
+        self.identity = {"model": "m1", "tokenizer": "t1", "store": "g1"}
+        self.schema = schema
+        self.delay_s = delay_s
+        self.to_refresh = to_refresh
+        self.scored, self.ingested, self.threads, self.calls = [], [], set(), []
+        self.fails_with: Exception | None = None
+        self.probability = 0.25
+
+    def _begin(self, what: str, num_events: int = 1) -> None:
+        self.calls.append(what)
+        self.threads.add(threading.get_ident())
+        time.sleep(self.delay_s * num_events)
+        if self.fails_with:
+            raise self.fails_with
+
+    def score(self, events, explain):
+        self._begin("score", len(events))
+        self.scored += events
+        expected = (Expected(token="groceries 10-20", prob=0.5),) if explain else ()
+        reasons = (Reason(what="amount", effect=0.7),) if explain else ()
+        return [
+            Score(
+                event_id=event.event_id, probability=self.probability, surprise=1.5, surprise_z=0.1, cosine=0.9,
+                history_length=3, is_new_user=False, token="groceries 20-50", expected=expected, reasons=reasons,
+            )
+            for event in events
+        ]  # fmt: skip
+
+    def ingest(self, events):
+        self._begin("ingest", len(events))
+        self.ingested += events
+        self.to_refresh += len(events)
+        return [Ingested(event_id=event.event_id, status="accepted") for event in events]
+
+    def next_transactions(self, user_id, num):
+        self._begin("next")
+        if user_id == "nobody":
+            return None
+        return NextTransactions(history_length=3, expected=(Expected(token="groceries 10-20", prob=0.5),) * num)
+
+    def user(self, user_id):
+        return None
+
+    def refresh(self):
+        self._begin("refresh", 0)
+        done = min(self.to_refresh, 2)
+        self.to_refresh -= done
+        return done
+
+
+def sabotage(name: str) -> None:
+    """Take away what a promise rests on, to see that its test notices."""
+    from panther_pipeline.serving import admission, app, server
+
+    if name == "endless queue":
+        admission.Admission.is_full = property(lambda _: False)
+    elif name == "stock errors":
+        app._add_refusals = lambda _: None
+    elif name == "stock protocol":
+        server.guard_connections = lambda _: HttpToolsProtocol
+    else:
+        raise ValueError(name)
+
+
+def main() -> None:
+    """Serve it; `--wait-for` holds back loading until a file is there, `--fail` lets loading fail."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--config", default="{}", help="ServingConfig as JSON")
+    parser.add_argument("--delay-s", type=float, default=0.0)
+    parser.add_argument("--wait-for", type=Path)
+    parser.add_argument("--fail", action="store_true")
+    parser.add_argument("--sabotage")
+    arguments = parser.parse_args()
+
+    def load() -> FakeScorer:
+        while arguments.wait_for and not arguments.wait_for.exists():
+            time.sleep(0.02)
+        if arguments.fail:
+            raise ValueError("digest abc of the model is not digest def of the store")
+        return FakeScorer(delay_s=arguments.delay_s)
+
+    if arguments.sabotage:
+        sabotage(arguments.sabotage)
+    serve(load, ServingConfig.model_validate_json(arguments.config))
+
+
+if __name__ == "__main__":
+    main()
