@@ -13,9 +13,9 @@ from panther_pipeline.cache.embed import (
     embed_events,
     embed_rows,
     measure_surprises,
-    standardise_by_past,
 )
 from panther_pipeline.cache.states import iter_state_chunks
+from panther_pipeline.cache.surprises import standardise_by_past
 from panther_pipeline.cache.tuples import event_vectors, expected_vectors
 from panther_pipeline.errors import ArtifactError
 

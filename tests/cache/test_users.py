@@ -1,4 +1,4 @@
-"""The cache of all users: as of an instant, saved and read back bit for bit."""
+"""What all users are expected to do next, as of an instant."""
 
 from types import SimpleNamespace
 
@@ -6,15 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from panther_pipeline.cache.embed import EventEmbeddingConfig, UserEmbeddingConfig, measure_surprises
-from panther_pipeline.cache.store import OnlineStore
-from panther_pipeline.cache.users import embed_users, tabulate_token_embeddings
-from panther_pipeline.errors import ArtifactError
+from panther_pipeline.cache.embed import UserEmbeddingConfig
+from panther_pipeline.cache.states import collect_states
+from panther_pipeline.cache.users import forecast_users, tabulate_token_embeddings, tabulate_users
 
 from .conftest import VOCAB_SIZE
 
-COUNTS = np.arange(VOCAB_SIZE)
-EVENTS = EventEmbeddingConfig(since=None, refresh="each_event", batch_size=4)
+CONFIG = UserEmbeddingConfig(as_of=None, num_next_transactions=3, batch_size=4)
 
 
 class Names:
@@ -25,28 +23,36 @@ class Names:
 
 
 @pytest.fixture
-def cache(backbone, sequences):
-    config = UserEmbeddingConfig(as_of=None, num_recent_events=6, num_next_transactions=3, batch_size=4)
-    return embed_users(backbone, sequences, measure_surprises(backbone, sequences, COUNTS, EVENTS), Names, config)
+def forecasts(backbone, sequences):
+    return forecast_users(backbone, sequences, CONFIG)
 
 
-def test_store_answers_for_users_with_events_only(cache, sequences):
-    lengths = np.diff(sequences.offsets_U1)
-    for user_id, length in zip(sequences.user_ids, lengths, strict=True):
-        state = cache.online_store.get(user_id)
-        assert (state is None) == (length == 0)
-        assert state is None or (state.num_events == length and len(state.recent_token_ids) == min(length, 6))
-    assert cache.online_store.get("nobody") is None
+@pytest.fixture
+def tables(forecasts, sequences):
+    return tabulate_users(forecasts, sequences, Names)
 
 
-def test_recent_events_are_the_newest_in_order(cache, sequences):
-    state = cache.online_store.get("u05")
-    assert state.recent_token_ids.tolist() == sequences.token_ids_N[-6:].tolist()
-    assert state.recent_times_us.tolist() == sequences.time_us_N[-6:].tolist()
+def test_users_without_an_event_are_left_out(tables, sequences):
+    embeddings, _ = tables
+    lengths = dict(zip(sequences.user_ids, np.diff(sequences.offsets_U1).tolist(), strict=True))
+    assert dict(embeddings.select("user_id", "num_events").iter_rows()) == {u: n for u, n in lengths.items() if n}
 
 
-def test_next_transactions_are_sorted_probabilities(cache):
-    table = cache.next_transactions
+def test_forecasts_are_those_of_the_last_states(forecasts, backbone, sequences):
+    assert forecasts.last_row_U.tolist() == (sequences.offsets_U1[1:] - 1)[forecasts.user_ix_U].tolist()
+    h_UD = collect_states(backbone, sequences, forecasts.last_row_U)
+    np.testing.assert_allclose(forecasts.embedding_UD, h_UD.numpy(), rtol=0, atol=1e-6)
+    with torch.no_grad():
+        log_prob_UV = backbone.next_token_logits(h_UD).log_softmax(-1)
+        logits_UV = backbone.next_token_logits(h_UD)
+    np.testing.assert_allclose(
+        forecasts.expected_UD, log_prob_UV.exp() @ backbone.embedding.token.weight.detach(), rtol=0, atol=1e-5
+    )
+    np.testing.assert_allclose(logits_UV - forecasts.log_normaliser_U[:, None], log_prob_UV, rtol=0, atol=1e-5)
+
+
+def test_next_transactions_are_sorted_probabilities(tables):
+    _, table = tables
     probs = table["prob"].to_numpy().reshape(-1, 3)
     assert (np.diff(probs, axis=1) <= 0).all()
     assert (probs.sum(axis=1) <= 1).all()
@@ -69,20 +75,20 @@ class TupleNames(Names):
 
 
 def test_next_transactions_of_a_factored_backbone_are_its_likeliest_tuples(factored, sequences):
-    config = UserEmbeddingConfig(as_of=None, num_recent_events=6, num_next_transactions=4, batch_size=2)
-    surprises = measure_surprises(factored, sequences, COUNTS, EVENTS)
-    cache = embed_users(factored, sequences, surprises, TupleNames, config)
-    table = cache.next_transactions
-    assert len(table) == 4 * len(cache.user_embeddings)
+    config = UserEmbeddingConfig(as_of=None, num_next_transactions=4, batch_size=2)
+    forecasts = forecast_users(factored, sequences, config)
+    embeddings, table = tabulate_users(forecasts, sequences, TupleNames)
+    assert len(table) == 4 * len(embeddings)
+    embedding_of = dict(embeddings.select("user_id", "embedding").iter_rows())
     assert (np.diff(table["prob"].to_numpy().reshape(-1, 4), axis=1) <= 0).all()
     for row in table.rows(named=True):
         a, b = map(int, row["token"].split("|"))
         assert row["token_id"] == a * 4 + b
-        h_D = torch.from_numpy(cache.online_store.get(row["user_id"]).embedding_D)
+        h_D = torch.tensor(embedding_of[row["user_id"]])
         with torch.no_grad():
             prob = factored.tuple_head.log_prob(h_D[None], torch.tensor([[a, b]])).exp().item()
         assert row["prob"] == pytest.approx(prob, abs=1e-5)
-    assert cache.online_store.arrays["next_behaviour_UD"].any(axis=1).all()
+    assert forecasts.expected_UD.any(axis=1).all()
 
 
 def test_token_embeddings_of_a_factored_backbone_are_those_of_their_attributes(factored):
@@ -96,25 +102,16 @@ def test_token_embeddings_of_a_factored_backbone_are_those_of_their_attributes(f
 
 def test_as_of_instant_hides_later_events(backbone, sequences):
     instant = "2023-11-17"
-    config = UserEmbeddingConfig(as_of=instant, num_recent_events=6, num_next_transactions=3, batch_size=4)
-    cache = embed_users(backbone, sequences, measure_surprises(backbone, sequences, COUNTS, EVENTS), Names, config)
-    as_of_us = cache.online_store.facts["as_of_us"]
-    assert (cache.online_store.arrays["recent_times_us_UR"] < as_of_us).all()
-    assert 0 < cache.online_store.arrays["num_events"].sum() < sequences.num_events
+    config = UserEmbeddingConfig(as_of=instant, num_next_transactions=3, batch_size=4)
+    forecasts = forecast_users(backbone, sequences, config)
+    assert (sequences.time_us_N[forecasts.last_row_U] < forecasts.as_of_us).all()
+    embeddings, _ = tabulate_users(forecasts, sequences, Names)
+    assert 0 < embeddings["num_events"].sum() < sequences.num_events
 
 
-def test_store_round_trips(cache, tmp_path):
-    cache.online_store.save(tmp_path / "store")
-    loaded = OnlineStore.load(tmp_path / "store")
-    assert loaded.facts == cache.online_store.facts
-    np.testing.assert_array_equal(loaded.get("u03").embedding_D, cache.online_store.get("u03").embedding_D)
-
-
-def test_damaged_store_is_refused(cache, tmp_path):
-    cache.online_store.save(tmp_path / "store")
-    file = next((tmp_path / "store").glob("*/users.safetensors"))
-    content = bytearray(file.read_bytes())
-    content[-1] ^= 1
-    file.write_bytes(bytes(content))
-    with pytest.raises(ArtifactError, match="SHA-256"):
-        OnlineStore.load(tmp_path / "store")
+def test_nobody_before_the_instant_gives_empty_tables(backbone, sequences):
+    config = UserEmbeddingConfig(as_of="2020-01-01", num_next_transactions=3, batch_size=4)
+    embeddings, table = tabulate_users(forecast_users(backbone, sequences, config), sequences, Names)
+    assert embeddings.is_empty()
+    assert table.is_empty()
+    assert embeddings.schema["embedding"].size == backbone.config.dim

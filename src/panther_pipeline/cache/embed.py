@@ -3,7 +3,7 @@
 Shape letters: N events, M chosen events, U users, D width, V vocabulary.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -11,8 +11,9 @@ import torch
 from pydantic import Field
 from tqdm import tqdm
 
-from panther_pipeline.cache.states import as_of_states, iter_state_chunks, token_vectors
-from panther_pipeline.cache.tuples import event_vectors, expected_vectors
+from panther_pipeline.cache.deviation import deviate, forecast
+from panther_pipeline.cache.states import as_of_states, iter_state_chunks
+from panther_pipeline.cache.surprises import standardise_by_past
 from panther_pipeline.config import Config
 from panther_pipeline.ledger.splits import UNUSED, Instant, parse_instant, to_us
 from panther_pipeline.model.backbone import Backbone
@@ -20,9 +21,6 @@ from panther_pipeline.tokenizer.sequences import TokenSequences
 from panther_pipeline.units import DAY_US
 
 _LOGITS_PER_STEP = 1 << 24  # 64 MiB of float32 at once, however large the vocabulary
-# Steps per nat. Squares of 40 nats, summed over a user's 10^6 events, fit an int64; that the sum over all users may
-# wrap round does not matter, since only differences of it are used.
-_FIXED_POINT = 2**16
 _REFRESH_US = {"each_event": 0, "hourly": DAY_US // 24, "daily": DAY_US, "weekly": 7 * DAY_US}
 
 
@@ -37,12 +35,21 @@ class EventEmbeddingConfig(Config):
 
 
 class UserEmbeddingConfig(Config):
-    """The instant the online cache is made for."""
+    """The instant the users are embedded for."""
 
     as_of: Instant | None  # ISO instant; only events before it are read (null = the end of the ledger)
-    num_recent_events: int = Field(gt=0)  # latest tokens and times kept per user
     num_next_transactions: int = Field(gt=0)  # likeliest next transactions kept per user
     batch_size: int = Field(gt=0)  # windows per forward pass
+
+
+def boundary_us(time_us: Any, refresh: str) -> Any:
+    """The instant at which the cache was last renewed before an event; int64, scalar or array.
+
+    Returns:
+        None where it is renewed at each event.
+    """
+    refresh_us = _REFRESH_US[refresh]
+    return time_us // refresh_us * refresh_us if refresh_us else None
 
 
 def as_of_rows(sequences: TokenSequences, refresh: str) -> np.ndarray:
@@ -58,14 +65,14 @@ def as_of_rows(sequences: TokenSequences, refresh: str) -> np.ndarray:
     """
     first_N = sequences.first_row_N()
     rows_N = np.arange(sequences.num_events)
-    refresh_us = _REFRESH_US[refresh]
-    if refresh_us == 0:
+    boundary_N = boundary_us(sequences.time_us_N, refresh)
+    if boundary_N is None:
         last_N = rows_N - 1
     else:
         # One search over all users: a key that grows with the user, then with time.
         time_N = sequences.time_us_N - sequences.time_us_N.min(initial=0)
-        boundary_N = sequences.time_us_N // refresh_us * refresh_us - sequences.time_us_N.min(initial=0)
-        span = int(time_N.max(initial=0)) + refresh_us + 1
+        boundary_N = boundary_N - sequences.time_us_N.min(initial=0)
+        span = int(time_N.max(initial=0)) + _REFRESH_US[refresh] + 1
         user_N = sequences.user_ix_N()
         keys_N = user_N * span + time_N
         last_N = np.searchsorted(keys_N, user_N * span + np.maximum(boundary_N, 0), side="left") - 1
@@ -91,9 +98,8 @@ def measure_surprises(
     Source: PANTHER Eq. 3, the deviation between x_new and its prediction.
     """
     as_of_N = as_of_rows(sequences, config.refresh)
-    surprise_N = -_log_share(counts_V)[sequences.token_ids_N]
+    surprise_N = -log_share(counts_V)[sequences.token_ids_N]
     cosine_N = np.zeros(sequences.num_events, dtype=np.float32)
-    deviation = _deviation_of_tokens if backbone.tuple_head is None else _deviation_of_tuples
     step = max(1, _LOGITS_PER_STEP // _numbers_per_event(backbone))
     # Several events may meet the same cached state: with a daily refresh, all of a user's day.
     events = np.flatnonzero(as_of_N >= 0)
@@ -108,32 +114,23 @@ def measure_surprises(
             events_n = events[first_m[state_n] + offset_n]
             for start in range(0, len(events_n), step):
                 chosen = slice(start, start + step)
-                h_cD = h_mD[torch.from_numpy(state_n[chosen])]
-                with torch.inference_mode():
-                    surprise_c, cosine_c = deviation(backbone, h_cD, sequences, events_n[chosen])
+                surprise_c, cosine_c = _deviate(
+                    backbone, h_mD[torch.from_numpy(state_n[chosen])], sequences, events_n[chosen]
+                )
                 surprise_N[events_n[chosen]], cosine_N[events_n[chosen]] = surprise_c, cosine_c
             bar.update(len(events_n))
     return pl.DataFrame({"surprise": surprise_N, "cosine": cosine_N})
 
 
-def _deviation_of_tokens(
+def _deviate(
     backbone: Backbone, h_cD: torch.Tensor, sequences: TokenSequences, rows_c: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    seen_c = torch.from_numpy(sequences.token_ids_N[rows_c].astype(np.int64)).to(h_cD.device)
-    table_VD = token_vectors(backbone)
-    log_prob_cV = torch.log_softmax(backbone.next_token_logits(h_cD).float(), dim=-1)
-    surprise_c = -log_prob_cV.gather(1, seen_c[:, None])[:, 0]
-    cosine_c = torch.cosine_similarity(log_prob_cV.exp() @ table_VD, table_VD[seen_c], dim=-1)
-    return surprise_c.cpu().numpy(), cosine_c.cpu().numpy()
-
-
-def _deviation_of_tuples(
-    backbone: Backbone, h_cD: torch.Tensor, sequences: TokenSequences, rows_c: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    seen_cF = torch.from_numpy(sequences.attribute_ids_NF[rows_c].astype(np.int64)).to(h_cD.device)
-    surprise_c = -backbone.tuple_head.log_prob(h_cD, seen_cF)
-    expected_cD = expected_vectors(backbone, h_cD)
-    cosine_c = torch.cosine_similarity(expected_cD, event_vectors(backbone, seen_cF), dim=-1)
+    token_ids_c, attribute_ids_cF = (
+        torch.from_numpy(ids[rows_c].astype(np.int64)).to(h_cD.device)
+        for ids in (sequences.token_ids_N, sequences.attribute_ids_NF)
+    )
+    with torch.inference_mode():
+        surprise_c, cosine_c = deviate(backbone, forecast(backbone, h_cD), token_ids_c, attribute_ids_cF)
     return surprise_c.cpu().numpy(), cosine_c.cpu().numpy()
 
 
@@ -141,29 +138,6 @@ def _numbers_per_event(backbone: Backbone) -> int:
     if backbone.tuple_head is None:
         return backbone.vocab_size
     return sum(backbone.attribute_sizes) + 2 * backbone.config.dim * len(backbone.attribute_sizes)
-
-
-def standardise_by_past(values_N: np.ndarray, offsets_U1: np.ndarray, as_of_N: np.ndarray) -> np.ndarray:
-    """Each value in standard deviations from the user's values up to its as-of row.
-
-    Fewer than two past values, or past values that do not differ, give 0: nothing is known to deviate from.
-
-    Returns:
-        float32 (N,)
-    """
-    # Fixed point, so that a sum over one user's past is exact and owes nothing to the users before it in the array.
-    fixed_N = np.round(values_N.astype(np.float64) * _FIXED_POINT).astype(np.int64)
-    sums = np.concatenate([[0], np.cumsum(fixed_N)])
-    squares = np.concatenate([[0], np.cumsum(np.square(fixed_N))])
-    first_N = np.repeat(offsets_U1[:-1], np.diff(offsets_U1))
-    stop_N = np.where(as_of_N >= 0, as_of_N + 1, first_N)
-    count_N = stop_N - first_N
-    safe_N = np.maximum(count_N, 1)
-    mean_N = (sums[stop_N] - sums[first_N]) / safe_N / _FIXED_POINT
-    variance_N = np.maximum((squares[stop_N] - squares[first_N]) / safe_N / _FIXED_POINT**2 - mean_N**2, 0.0)
-    # Below a millinat the spread is rounding, not behaviour.
-    known_N = (count_N >= 2) & (variance_N > 1e-6)
-    return np.where(known_N, (values_N - mean_N) / np.sqrt(np.where(known_N, variance_N, 1.0)), 0.0).astype(np.float32)
 
 
 def embed_events(
@@ -227,6 +201,7 @@ def embed_rows(
     )
 
 
-def _log_share(counts_V: np.ndarray) -> np.ndarray:
+def log_share(counts_V: np.ndarray) -> np.ndarray:
+    """What is expected without history: log p of each token, float32 (V,), from its count in training."""
     # One more of each, so that a token never seen in training is improbable, not impossible.
     return np.log((counts_V + 1.0) / (counts_V + 1.0).sum()).astype(np.float32)

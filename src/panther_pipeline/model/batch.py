@@ -51,6 +51,38 @@ class EventBatch:
             lengths_B=_int64(lengths_B),
         )
 
+    @classmethod
+    def from_arrays(
+        cls,
+        *,
+        token_ids: list[np.ndarray],
+        attribute_ids: list[np.ndarray],
+        time_us: list[np.ndarray],
+        profile_ids: list[np.ndarray],
+    ) -> Self:
+        """Pad the histories of B users, each given as arrays of its own.
+
+        Args:
+            token_ids: B arrays (T,), none of them empty.
+            attribute_ids: B arrays (T, F).
+            time_us: B arrays (T,).
+            profile_ids: B arrays (P,).
+        """
+        lengths_B = np.array([len(ids) for ids in token_ids])
+        token_ids_BT = np.zeros((len(lengths_B), lengths_B.max()), np.int64)
+        attribute_ids_BTF = np.zeros((*token_ids_BT.shape, attribute_ids[0].shape[1]), np.int64)
+        time_us_BT = np.repeat(np.array([times[-1] for times in time_us], np.int64)[:, None], lengths_B.max(), axis=1)
+        for b, length in enumerate(lengths_B):
+            token_ids_BT[b, :length], attribute_ids_BTF[b, :length] = token_ids[b], attribute_ids[b]
+            time_us_BT[b, :length] = time_us[b]
+        return cls(
+            token_ids_BT=torch.from_numpy(token_ids_BT),
+            attribute_ids_BTF=torch.from_numpy(attribute_ids_BTF),
+            time_us_BT=torch.from_numpy(time_us_BT),
+            profile_ids_BP=_int64(np.stack(profile_ids)),
+            lengths_B=_int64(lengths_B),
+        )
+
 
 def _int64(array: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(array, dtype=np.int64))

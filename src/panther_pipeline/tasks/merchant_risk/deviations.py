@@ -17,7 +17,8 @@ Source: PANTHER (arXiv 2510.10102), section 4.1.3 and Eq. 3.
 import numpy as np
 import polars as pl
 
-from panther_pipeline.cache.embed import as_of_rows, standardise_by_past
+from panther_pipeline.cache.embed import as_of_rows
+from panther_pipeline.cache.surprises import standardise_by_past
 from panther_pipeline.errors import ConfigurationError
 from panther_pipeline.tokenizer.sequences import TokenSequences
 from panther_pipeline.units import epoch_us
