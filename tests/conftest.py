@@ -73,6 +73,17 @@ def finished_project(tmp_path_factory, worker_id) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def finished_run(finished_project, load_config):
+    """What that run left, for what is served from it."""
+    import torch
+
+    from .finished_run import FinishedRun
+
+    torch.set_num_threads(1)
+    return FinishedRun(finished_project / "data", "test", load_config("test", finished_project)["parameters"])
+
+
 def _copy_project(folder: Path) -> None:
     shutil.copytree(PROJECT_ROOT / "conf", folder / "conf", ignore=shutil.ignore_patterns("local"))
     (folder / "conf" / "local").mkdir()

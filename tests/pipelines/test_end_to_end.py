@@ -8,8 +8,9 @@ import mlflow
 import polars as pl
 import pytest
 
-from panther_pipeline.cache.store import OnlineStore
 from panther_pipeline.hooks.guidance import PIPELINE_NAMES
+from panther_pipeline.model.backbone import Backbone
+from panther_pipeline.publish import read_manifest
 
 
 @pytest.fixture
@@ -64,9 +65,10 @@ def test_model_card_opens_without_network(finished_project):
 
 
 def test_store_was_made_with_this_backbone(finished_project):
-    store = OnlineStore.load(finished_project / "data/07_model_output/test/online_store")
-    assert store.user_ids == sorted(store.user_ids)
-    assert len(store.facts["backbone_digest"]) == 64
+    manifest = read_manifest(finished_project / "data/07_model_output/test/online_store")
+    backbone = Backbone.load(finished_project / "data/06_models/test/backbone")
+    assert manifest["facts"]["backbone_digest"] == backbone.digest
+    assert min(manifest["facts"]["records"]["counts"].values()) > 0
 
 
 def test_run_is_one_tracked_run_with_all_it_needs(finished_project):

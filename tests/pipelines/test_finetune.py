@@ -197,7 +197,9 @@ def test_no_node_changes_what_all_of_them_are_handed(load_config, labelled_event
 def test_shared_datasets_are_handed_on_without_a_copy(environments, load_config):
     for env in environments:
         catalog = load_config(env)["catalog"]
-        assert {name for name, entry in catalog.items() if entry["type"] == "MemoryDataset"} == SHARED
+        assert {name for name, entry in catalog.items() if entry["type"] == "MemoryDataset"} == SHARED | {
+            "user_forecasts"
+        }
         assert {catalog[name]["copy_mode"] for name in SHARED} == {"assign"}
 
 

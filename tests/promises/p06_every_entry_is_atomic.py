@@ -33,7 +33,6 @@ READ_ONLY = {
     "panther_pipeline.datasets.TablesDataset",
     "panther_pipeline.datasets.simulated_ledger.SimulatedLedgerDataset",
 }
-
 IN_MEMORY = {"MemoryDataset"}  # writes nothing
 
 
@@ -85,17 +84,23 @@ SAVERS = {
         value = lambda: (len(set(d.load())), len(d.load()), d.load()[0])
     """,
     "folder": """
+        from pathlib import Path
         import numpy as np
-        from panther_pipeline.cache.store import OnlineStore
-        class D:
-            save = staticmethod(lambda v: v.save(__import__("pathlib").Path("x")))
-            load = staticmethod(lambda: OnlineStore.load(__import__("pathlib").Path("x")))
-        d = D()
-        make = lambda v: OnlineStore(user_ids=[str(v)] * 1000, arrays={"v": np.full(2_000_000, v)}, facts={})
+        from panther_pipeline.datasets import ArtifactDataset
+        from panther_pipeline.tokenizer.sequences import TokenSequences
+        d = ArtifactDataset(filepath="x", artifact="token_sequences")
+        def make(v):
+            column = np.full(300_000, v, np.int32)
+            return TokenSequences(
+                user_ids=[str(v)], offsets_U1=np.array([0, 300_000]), token_ids_N=column, time_us_N=column,
+                attribute_ids_NF=column[:, None], split_N=column % 100, profile_ids_UP=np.zeros((1, 0), np.int32),
+                vocab_size=v, attribute_names=["a"], attribute_sizes=[1], profile_names=[], profile_sizes=[],
+                tokenizer_digest="",
+            )
         def value():
-            store = d.load()
-            values = {int(i) for i in store.user_ids} | set(np.unique(store.arrays["v"]).tolist())
-            return len(values), len(store.arrays["v"]), int(store.user_ids[0])
+            read = d.load()
+            values = {int(read.user_ids[0]), read.vocab_size} | set(np.unique(read.token_ids_N).tolist())
+            return len(values), read.num_events, read.vocab_size
     """,
 }
 

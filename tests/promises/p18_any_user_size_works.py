@@ -16,7 +16,7 @@ import torch
 
 from panther_pipeline.cache.embed import EventEmbeddingConfig, UserEmbeddingConfig, embed_events, measure_surprises
 from panther_pipeline.cache.states import iter_state_chunks, window_start
-from panther_pipeline.cache.users import embed_users
+from panther_pipeline.cache.users import forecast_users, tabulate_users
 from panther_pipeline.ledger.profiles import map_profiles
 from panther_pipeline.ledger.splits import SplitConfig
 from panther_pipeline.ledger.stream import user_batches
@@ -114,17 +114,14 @@ def test_every_user_size_comes_through_every_stage(settled, tokens):
     print(f"\nP18 {len(lengths):,} of {len(SIZES) + NUM_USERS:,} users of 1 to 100,000 events come through / all")
 
 
-def test_user_without_events_is_flagged_by_its_absence(settled, tokens, backbone):
+def test_user_without_events_is_flagged_by_its_absence(tokens, backbone):
     tokenizer, sequences, profiles = tokens
     assert "zero" in profiles["user_id"]
     assert "zero" not in sequences.user_ids
     few = only(sequences, ["one", "two"])
-    each = EventEmbeddingConfig(since=None, refresh="each_event", batch_size=8)
-    surprises = measure_surprises(backbone, few, tokenizer.vocabulary.counts_V, each)
-    config = UserEmbeddingConfig(as_of=None, num_recent_events=4, num_next_transactions=2, batch_size=8)
-    store = embed_users(backbone, few, surprises, tokenizer, config).online_store
-    assert store.get("zero") is None
-    assert [store.get(user).num_events for user in ("one", "two")] == [1, 2]
+    config = UserEmbeddingConfig(as_of=None, num_next_transactions=2, batch_size=8)
+    embeddings, _ = tabulate_users(forecast_users(backbone, few, config), few, tokenizer)
+    assert dict(embeddings.select("user_id", "num_events").iter_rows()) == {"one": 1, "two": 2}
 
 
 def test_first_event_gets_the_documented_prior(tokens, backbone):

@@ -11,7 +11,8 @@ import textwrap
 
 import pytest
 
-INERT = {".parquet", ".arrow", ".json", ".safetensors", ".html"}
+# The online store is an LMDB file (.mdb): pages of keys and values, which nothing executes.
+INERT = {".parquet", ".arrow", ".json", ".safetensors", ".html", ".mdb", ".mdb-lock"}
 
 LOAD_EVERYTHING = """
 import sys
@@ -25,8 +26,8 @@ sys.addaudithook(refuse)
 
 import numpy as np
 import polars as pl
-from panther_pipeline.cache.store import OnlineStore
 from panther_pipeline.model.backbone import Backbone
+from panther_pipeline.online.load import ScorerArtifacts, load_scorer
 from panther_pipeline.scoring.head import FraudHead
 from panther_pipeline.tasks.next_value.head import NextValueHeads
 from panther_pipeline.tokenizer.sequences import TokenSequences
@@ -36,7 +37,7 @@ data = Path(sys.argv[1])
 tokenizer = Tokenizer.load(data / "04_feature/test/tokenizer.json")
 sequences = TokenSequences.load(data / "05_model_input/test/token_sequences")
 backbone = Backbone.load(data / "06_models/test/backbone")
-store = OnlineStore.load(data / "07_model_output/test/online_store")
+load_scorer(ScorerArtifacts.of_ledger(data, "test")).close()
 head = FraudHead.load(data / "07_model_output/test/fraud_head")
 FraudHead.load(data / "07_model_output/test/distilled_head")
 NextValueHeads.load(data / "07_model_output/test/next_value_heads")

@@ -29,7 +29,7 @@ _CLASSES = {
     "backbone": "panther_pipeline.model.backbone:Backbone",
     "fraud_head": "panther_pipeline.scoring.head:FraudHead",
     "next_value_heads": "panther_pipeline.tasks.next_value.head:NextValueHeads",
-    "online_store": "panther_pipeline.cache.store:OnlineStore",
+    "online_store": "panther_pipeline.online.build:OnlineStore",
     "token_sequences": "panther_pipeline.tokenizer.sequences:TokenSequences",
     "tokenizer": "panther_pipeline.tokenizer.tokenizer:Tokenizer",
 }

@@ -6,6 +6,7 @@ Shape letters: R rows, F features, D embedding width, S = 3 surprise values.
 """
 
 import copy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,15 @@ from panther_pipeline.scoring.networks.config import NetworkConfig
 NUM_SURPRISES = 3  # surprise, surprise_z, cosine
 _WEIGHTS = "weights.safetensors"
 _CHUNK_ROWS = 1024  # fits the caches, bounds memory; a row's score depends on its chunk by 1e-5 at most
+
+
+@dataclass(frozen=True, kw_only=True)
+class AverageInputs:
+    """What the head takes for ordinary: the means over the rows it was fitted on."""
+
+    features_F: np.ndarray  # float32
+    embedding_D: np.ndarray  # float32
+    surprises_S: np.ndarray  # float32
 
 
 class FraudHead:
@@ -52,6 +62,18 @@ class FraudHead:
     def is_trained(self) -> bool:
         return self._network is not None
 
+    def average_inputs(self) -> AverageInputs:
+        """The means of its inputs over the fitted rows.
+
+        Raises:
+            ConfigurationError: the head was never trained.
+        """
+        network = self._trained_network()
+        numbers_F = network.number_mean_F.numpy()
+        split = len(self.feature_names)
+        embedding_D = network.embedding_mean_D.numpy()
+        return AverageInputs(features_F=numbers_F[:split], embedding_D=embedding_D, surprises_S=numbers_F[split:])
+
     def copy_network(self) -> HeadNetwork | None:
         """The network with statistics and calibration, to be trained on; None when untrained."""
         return copy.deepcopy(self._network)
@@ -70,11 +92,7 @@ class FraudHead:
         Raises:
             ConfigurationError: the head was never trained, or a shape does not fit; names what was expected.
         """
-        if self._network is None:
-            raise ConfigurationError(
-                "This fraud head is untrained: its ledger has no known frauds before the test. "
-                "Declare ledger.schema.label, or do not score."
-            )
+        self._trained_network()
         expected = (len(self.feature_names), self.embedding_dim, NUM_SURPRISES)
         got = (features_RF.shape[1], embeddings_RD.shape[1], surprises_RS.shape[1])
         if got != expected:
@@ -88,6 +106,14 @@ class FraudHead:
             self._score_chunk(numbers_RF[i : i + _CHUNK_ROWS], embeddings_RD[i : i + _CHUNK_ROWS]) for i in chunks
         ]
         return np.concatenate(scores) if scores else np.empty(0)
+
+    def _trained_network(self) -> HeadNetwork:
+        if self._network is None:
+            raise ConfigurationError(
+                "This fraud head is untrained: its ledger has no known frauds before the test. "
+                "Declare ledger.schema.label, or do not score."
+            )
+        return self._network
 
     def _score_chunk(self, numbers_RF: np.ndarray, embeddings_RD: np.ndarray) -> np.ndarray:
         with torch.inference_mode():

@@ -4,8 +4,12 @@ import polars as pl
 
 from panther_pipeline.cache import embed, users
 from panther_pipeline.cache.embed import EventEmbeddingConfig, UserEmbeddingConfig
-from panther_pipeline.cache.store import OnlineStore
+from panther_pipeline.cache.users import UserForecasts
+from panther_pipeline.features.config import FeatureConfig
+from panther_pipeline.ledger.schema import LedgerSchema
 from panther_pipeline.model.backbone import Backbone
+from panther_pipeline.online import build
+from panther_pipeline.online.build import OnlineStore, StoreConfig, StoreSources
 from panther_pipeline.tokenizer.sequences import TokenSequences
 from panther_pipeline.tokenizer.tokenizer import Tokenizer
 
@@ -31,15 +35,37 @@ def embed_events(
 
 
 def embed_users(
-    backbone: Backbone,
+    backbone: Backbone, token_sequences: TokenSequences, tokenizer: Tokenizer, config: UserEmbeddingConfig
+) -> tuple[pl.DataFrame, pl.DataFrame, UserForecasts]:
+    """Every user as of one instant."""
+    forecasts = users.forecast_users(backbone, token_sequences, config)
+    return *users.tabulate_users(forecasts, token_sequences, tokenizer), forecasts
+
+
+def build_online_store(
+    valid_events: pl.LazyFrame,
+    profiles: pl.DataFrame,
     token_sequences: TokenSequences,
     event_surprises: pl.DataFrame,
+    user_forecasts: UserForecasts,
+    backbone: Backbone,
     tokenizer: Tokenizer,
-    config: UserEmbeddingConfig,
-) -> tuple[pl.DataFrame, pl.DataFrame, OnlineStore]:
-    """Every user as of one instant."""
-    cache = users.embed_users(backbone, token_sequences, event_surprises, tokenizer, config)
-    return cache.user_embeddings, cache.next_transactions, cache.online_store
+    config: StoreConfig,
+    events: EventEmbeddingConfig,
+    features: FeatureConfig,
+    schema: LedgerSchema,
+) -> OnlineStore:
+    """What a decision needs of every user and every counterparty."""
+    sources = StoreSources(
+        valid_events=valid_events.lazy().collect(),
+        profiles=profiles,
+        sequences=token_sequences,
+        surprises=event_surprises,
+        forecasts=user_forecasts,
+        backbone=backbone,
+        tokenizer=tokenizer,
+    )
+    return build.build_online_store(sources, config, events.refresh, features, schema)
 
 
 def tabulate_token_embeddings(backbone: Backbone, tokenizer: Tokenizer) -> pl.DataFrame:

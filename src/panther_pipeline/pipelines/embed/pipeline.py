@@ -3,6 +3,7 @@
 from kedro.pipeline import Node, Pipeline
 
 from panther_pipeline.pipelines.embed.nodes import (
+    build_online_store,
     embed_events,
     embed_users,
     measure_surprises,
@@ -28,9 +29,27 @@ def create_pipeline(**kwargs) -> Pipeline:
             ),
             Node(
                 embed_users,
-                inputs=["backbone", "token_sequences", "event_surprises", "tokenizer", "params:embedding.users"],
-                outputs=["user_embeddings", "next_transactions", "online_store"],
+                inputs=["backbone", "token_sequences", "tokenizer", "params:embedding.users"],
+                outputs=["user_embeddings", "next_transactions", "user_forecasts"],
                 name="embed_users",
+            ),
+            Node(
+                build_online_store,
+                inputs=[
+                    "valid_events",
+                    "profiles",
+                    "token_sequences",
+                    "event_surprises",
+                    "user_forecasts",
+                    "backbone",
+                    "tokenizer",
+                    "params:embedding.store",
+                    "params:embedding.events",
+                    "params:finetuning.features",
+                    "params:ledger.schema",
+                ],
+                outputs="online_store",
+                name="build_online_store",
             ),
             Node(
                 tabulate_token_embeddings,

@@ -1,0 +1,144 @@
+"""From the artifacts of a run to a scorer, once it is known that they belong to one run."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from panther_pipeline.cache.stores.lmdb_store import LmdbStore
+from panther_pipeline.cache.stores.record_store import Records, RecordStore
+from panther_pipeline.errors import ArtifactError, ConfigurationError
+from panther_pipeline.features.config import ActivityConfig
+from panther_pipeline.features.online import OnlineFeatures
+from panther_pipeline.model.backbone import Backbone
+from panther_pipeline.online.facts import StoreFacts
+from panther_pipeline.online.ingest import Ingestor
+from panther_pipeline.online.journal import read_event
+from panther_pipeline.online.refresh import Refresher
+from panther_pipeline.online.scorer import OnlineScorer
+from panther_pipeline.scoring.head import FraudHead
+from panther_pipeline.scoring.identity import identify
+from panther_pipeline.tokenizer.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScorerArtifacts:
+    """Where the parts of a scorer lie."""
+
+    backbone: Path
+    tokenizer: Path
+    head: Path
+    store: Path
+
+    @classmethod
+    def of_ledger(cls, data: Path, ledger: str) -> Self:
+        """Those that a run of the project leaves in its data folder."""
+        return cls(
+            backbone=data / "06_models" / ledger / "backbone",
+            tokenizer=data / "04_feature" / ledger / "tokenizer.json",
+            head=data / "07_model_output" / ledger / "fraud_head",
+            store=data / "07_model_output" / ledger / "online_store",
+        )
+
+
+def load_scorer(artifacts: ScorerArtifacts, store: RecordStore | None = None) -> OnlineScorer:
+    """Open and verify everything a decision needs.
+
+    Args:
+        artifacts: of one run.
+        store: in place of the store at `artifacts.store`, for a fleet that shares one.
+
+    Raises:
+        ArtifactError: an artifact is missing, damaged or not finite, or two of them are of different runs; names both
+            and their digests.
+        ConfigurationError: the head is untrained.
+    """
+    backbone, tokenizer = Backbone.load(artifacts.backbone), Tokenizer.load(artifacts.tokenizer)
+    head = FraudHead.load(artifacts.head)
+    if not head.is_trained:
+        raise ConfigurationError(
+            "the fraud head is untrained: its ledger has no known frauds before the test, so there is nothing to serve."
+            " Declare ledger.schema.label and run finetune again."
+        )
+
+    ingestors: dict[str, Ingestor] = {}  # by generation
+    carried: dict[str, None] = {}  # users of events that arrived since the generation was built
+
+    def ingestor_of(records: Records) -> Ingestor:
+        if records.generation not in ingestors:
+            facts = StoreFacts.read(records.facts)
+            ingestors[records.generation] = make_ingestor(backbone, tokenizer, head, facts)
+        return ingestors[records.generation]
+
+    def replay(records: Records, row: bytes) -> None:
+        event = read_event(row)
+        ingestor_of(records).ingest(records, event)
+        carried[event.user_id] = None
+
+    opened = store if store is not None else LmdbStore.open(artifacts.store, replay=replay)
+    try:
+        facts = StoreFacts.read(opened.facts)
+        return OnlineScorer(store=opened, facts=facts, ingestor=ingestor_of(opened), head=head, touched=carried)
+    except BaseException:
+        if store is None:
+            opened.close()
+        raise
+
+
+def make_ingestor(backbone: Backbone, tokenizer: Tokenizer, head: FraudHead, facts: StoreFacts) -> Ingestor:
+    """What takes in events for a store with these facts.
+
+    Raises:
+        ArtifactError: the parts are of different runs.
+    """
+    categories = tuple(a.name for a in facts.events.attributes if a.kind == "category")
+    activity = ActivityConfig(
+        features=facts.features,
+        attributes=categories,
+        lateness_days=facts.lateness_days,
+        label_wait_days=facts.label_wait_days,
+    )
+    check_same_run(backbone, tokenizer, head, facts, activity)
+    refresher = Refresher(
+        backbone=backbone,
+        counts_V=tokenizer.vocabulary.counts_V,
+        refresh=facts.refresh,
+        num_next=facts.num_next_transactions,
+    )
+    return Ingestor(tokenizer=tokenizer, refresher=refresher, activity=activity, num_recent=facts.num_recent_events)
+
+
+def check_same_run(
+    backbone: Backbone, tokenizer: Tokenizer, head: FraudHead, facts: StoreFacts, activity: ActivityConfig
+) -> None:
+    """Refuse parts of different runs, whose numbers mean different things though their shapes agree.
+
+    Raises:
+        ArtifactError: names every pair that does not belong together, with both digests.
+    """
+    names = OnlineFeatures(activity.features, activity.attributes).names
+    missing = sorted(set(head.feature_names) - set(names))
+    if missing:
+        raise ArtifactError(
+            f"the fraud head reads {', '.join(missing[:3])}, which the online store's features do not have. Run "
+            "`kedro run --pipelines=embed,finetune` with one configuration."
+        )
+    of_run = identify(backbone, activity.features, head.feature_names)
+    pairs = [
+        ("the backbone's tokenizer", backbone.tokenizer_digest, "the tokenizer", tokenizer.digest),
+        ("the online store's backbone", facts.backbone_digest, "the backbone", backbone.digest),
+        ("the online store's tokenizer", facts.tokenizer_digest, "the tokenizer", tokenizer.digest),
+        ("the fraud head's backbone", head.identity["backbone_digest"], "the backbone", of_run["backbone_digest"]),
+        ("the fraud head's tokenizer", head.identity["tokenizer_digest"], "the tokenizer", tokenizer.digest),
+        (
+            "the fraud head's features",
+            head.identity["features_digest"],
+            "the online store's",
+            of_run["features_digest"],
+        ),
+    ]
+    wrong = [f"{a} is {x[:12] or 'unknown'}, {b} {y[:12]}" for a, x, b, y in pairs if x != y]
+    if wrong:
+        raise ArtifactError(
+            f"these artifacts are of different runs: {'; '.join(wrong)}. Run `kedro run --pipelines=embed,finetune` "
+            "(or all pipelines) so that they are made of one backbone, and start again."
+        )
