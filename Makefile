@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export DO_NOT_TRACK := true
 
-.PHONY: setup demo run viz mlflow test test-slow lint promises bench clean
+.PHONY: setup demo run serve viz mlflow test test-slow lint promises bench clean
 
 setup: $(VENV)/.installed ## create the environment and install
 
@@ -22,6 +22,9 @@ demo: setup run ## install, run all pipelines on the simulated ledger, say where
 
 run: setup ## all pipelines on the simulated ledger
 	$(BIN)/kedro run
+
+serve: setup ## scores over HTTP, from what the last run left; http://127.0.0.1:8080
+	$(BIN)/python -m panther_pipeline.serving
 
 viz: setup ## the pipelines in a browser
 	$(BIN)/kedro viz run --no-browser

@@ -19,6 +19,7 @@ from yaml import YAMLError
 from panther_pipeline.errors import PantherError
 from panther_pipeline.hooks.guidance import PIPELINE_NAMES
 from panther_pipeline.ledger_commands import ledger
+from panther_pipeline.serve_command import serve
 
 _FOR_PEOPLE = (
     PantherError,
@@ -149,3 +150,4 @@ run = copy.copy(_stock_run)
 run.callback = _say_it_in_a_sentence(_stock_run.callback)
 cli.add_command(run)
 cli.add_command(ledger)
+cli.add_command(serve)

@@ -7,16 +7,9 @@ from pathlib import Path
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from panther_pipeline.online.decision import Decision, ExpectedTransaction, Ingested, NextTransactions, Reason
+from panther_pipeline.online.schema import AttributeSchema, EventSchema
 from panther_pipeline.serving.config import ServingConfig
-from panther_pipeline.serving.scorer import (
-    AttributeSchema,
-    EventSchema,
-    Expected,
-    Ingested,
-    NextTransactions,
-    Reason,
-    Score,
-)
 from panther_pipeline.serving.server import serve
 
 SCHEMA = EventSchema(
@@ -56,10 +49,10 @@ class FakeScorer:
     def score(self, events, explain):
         self._begin("score", len(events))
         self.scored += events
-        expected = (Expected(token="groceries 10-20", prob=0.5),) if explain else ()
+        expected = (ExpectedTransaction(token="groceries 10-20", prob=0.5),) if explain else ()
         reasons = (Reason(what="amount", effect=0.7),) if explain else ()
         return [
-            Score(
+            Decision(
                 event_id=event.event_id, probability=self.probability, surprise=1.5, surprise_z=0.1, cosine=0.9,
                 history_length=3, is_new_user=False, token="groceries 20-50", expected=expected, reasons=reasons,
             )
@@ -76,7 +69,9 @@ class FakeScorer:
         self._begin("next")
         if user_id == "nobody":
             return None
-        return NextTransactions(history_length=3, expected=(Expected(token="groceries 10-20", prob=0.5),) * num)
+        return NextTransactions(
+            history_length=3, expected=(ExpectedTransaction(token="groceries 10-20", prob=0.5),) * num
+        )
 
     def user(self, user_id):
         return None

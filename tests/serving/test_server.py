@@ -101,7 +101,9 @@ def test_connections_have_a_limit(start_service):
     answers = [ask(client) for client in clients]
     for client in clients:
         client.close()
-    assert [answer[:12] for answer in answers] == [b"HTTP/1.1 200"] * 5 + [b"HTTP/1.1 503"] * 5 + [b""] * 2
+    assert [answer[:12] for answer in answers[:10]] == [b"HTTP/1.1 200"] * 5 + [b"HTTP/1.1 503"] * 5
+    # Beyond twice as many they are reset, unless one that was turned away has left before the last was accepted.
+    assert {answer[:12] for answer in answers[10:]} <= {b"", b"HTTP/1.1 503"}
     assert all(b"Retry-After: 1\r\n" in answer for answer in answers[5:10])
     time.sleep(0.2)
     assert service.status() == 200

@@ -6,7 +6,7 @@ from typing import Any
 from fastapi.responses import Response
 from starlette.types import Send
 
-from panther_pipeline.serving.scorer import NextTransactions, Score
+from panther_pipeline.online.decision import Decision, NextTransactions
 
 MAX_REFUSAL_BYTES = 1_024
 _MOST_PROBLEMS = 5
@@ -52,7 +52,7 @@ async def send_answer(answer: Response, send: Send) -> None:
     await send({"type": "http.response.body", "body": answer.body})
 
 
-def score_content(score: Score) -> dict[str, Any]:
+def score_content(score: Decision) -> dict[str, Any]:
     """A score as it is written. `vars`, since `asdict` copies every part and takes ten times as long."""
     expected, reasons = map(vars, score.expected), map(vars, score.reasons)
     return {**vars(score), "expected": list(expected), "reasons": list(reasons)}

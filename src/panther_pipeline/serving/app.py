@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from panther_pipeline import __version__
+from panther_pipeline.errors import TooLateError
 from panther_pipeline.serving.answers import JsonAnswer, busy, next_content, refusal, score_content
 from panther_pipeline.serving.config import ServingConfig, read_api_key
 from panther_pipeline.serving.contracts import EventContract, to_refusal
@@ -203,6 +204,10 @@ def _add_refusals(app: FastAPI) -> None:
     @app.exception_handler(_NotReady)
     async def not_ready(_: Request, __: _NotReady) -> Response:
         return busy("not_ready", app.state.service.config.retry_after_s)
+
+    @app.exception_handler(TooLateError)
+    async def too_late(_: Request, __: TooLateError) -> Response:
+        return refusal(422, "too_late")
 
     @app.exception_handler(HTTPException)
     async def other(request: Request, error: HTTPException) -> Response:

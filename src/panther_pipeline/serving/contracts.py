@@ -19,9 +19,9 @@ from pydantic_core import PydanticCustomError
 from panther_pipeline.features.event import OnlineEvent as Event
 from panther_pipeline.ledger.identifiers import SCIENTIFIC_ID
 from panther_pipeline.ledger.mapping import MISSING_CATEGORY
+from panther_pipeline.online.schema import AttributeSchema, EventSchema
 from panther_pipeline.serving.cards import holds_card_number
 from panther_pipeline.serving.config import ServingConfig
-from panther_pipeline.serving.scorer import AttributeSchema, EventSchema
 
 MAX_ID_CHARS = 128
 MAX_CATEGORY_CHARS = 256

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from panther_pipeline.online.decision import Ingested
 from panther_pipeline.serving.admission import Admission
 from panther_pipeline.serving.logs import known_method
-from panther_pipeline.serving.scorer import Ingested
 
 _BUCKETS_S = (0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 

@@ -6,8 +6,8 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, Field
 
+from panther_pipeline.online.decision import Decision, Ingested, NextTransactions
 from panther_pipeline.serving.contracts import EventContract
-from panther_pipeline.serving.scorer import Ingested, NextTransactions, Score
 
 _DEFINITIONS = "#/components/schemas/{model}"
 
@@ -15,7 +15,7 @@ _DEFINITIONS = "#/components/schemas/{model}"
 class ScoreAnswer(BaseModel):
     """One score per event, in the order of the request."""
 
-    scores: list[Score]
+    scores: list[Decision]
     identity: dict[str, str] = Field(description="Digests and versions of what scored.")
 
 

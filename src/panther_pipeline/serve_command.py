@@ -1,0 +1,38 @@
+"""`kedro serve`: the scorer of an environment's last run behind an address."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from kedro.framework.cli.utils import env_option
+from kedro.framework.session import KedroSession
+from kedro.framework.startup import bootstrap_project
+
+_ARTIFACTS = {"backbone": "backbone", "tokenizer": "tokenizer", "head": "fraud_head", "store": "online_store"}
+
+
+@click.command()
+@env_option
+@click.option("--host", help="Address to listen on, in place of serving.host.")
+@click.option("--port", type=int, help="Port, in place of serving.port; 0 = any free one.")
+def serve(env: str | None, host: str | None, port: int | None) -> None:
+    """Score transactions over HTTP with what the last run of an environment left."""
+    root = Path.cwd()
+    bootstrap_project(root)
+    with KedroSession.create(root, env=env) as session:
+        loader = session.load_context().config_loader
+        catalog, settings = loader["catalog"], loader["parameters"]["serving"]
+    settings |= {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    # A process of its own, in place of this one: what serves knows neither Kedro nor MLflow.
+    os.execv(
+        sys.executable, serving_command({n: catalog[entry]["filepath"] for n, entry in _ARTIFACTS.items()}, settings)
+    )
+
+
+def serving_command(artifacts: dict[str, str], settings: dict[str, Any]) -> list[str]:
+    """The command line of the service."""
+    paths = [part for name, path in artifacts.items() for part in (f"--{name}", path)]
+    return [sys.executable, "-m", "panther_pipeline.serving", *paths, "--settings", json.dumps(settings)]

@@ -1,0 +1,82 @@
+"""`python -m panther_pipeline.serving`: score transactions over HTTP with what a run left in its data folder."""
+
+import functools
+import json
+from pathlib import Path
+
+import click
+import torch
+from pydantic import ValidationError
+
+from panther_pipeline.errors import ConfigurationError, PantherError
+from panther_pipeline.online.load import ScorerArtifacts, load_scorer
+from panther_pipeline.serving.config import ServingConfig
+from panther_pipeline.serving.server import serve
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command()
+@click.option("--data", type=_PATH, default=Path("data"), show_default=True, help="The data folder of the project.")
+@click.option("--ledger", help="Whose run; by default the one ledger that has an online store.")
+@click.option("--backbone", type=_PATH, help="In place of the one in the data folder; likewise:")
+@click.option("--tokenizer", type=_PATH)
+@click.option("--head", type=_PATH)
+@click.option("--store", type=_PATH)
+@click.option("--settings", default="{}", help="serving.* as JSON (conf/base/parameters/serving.yml).")
+@click.option("--host", help="Address to listen on.")
+@click.option("--port", type=int, help="0 = any free one, which the log names.")
+def main(
+    data: Path, ledger: str | None, settings: str, host: str | None, port: int | None, **paths: Path | None
+) -> None:
+    """Serve until SIGTERM."""
+    try:
+        artifacts = find_artifacts(data, ledger, paths)
+        config = read_settings(settings, host, port)
+        torch.set_num_threads(1)  # one thread scores; a second one would wait for it
+        serve(functools.partial(load_scorer, artifacts), config)
+    except PantherError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def find_artifacts(data: Path, ledger: str | None, paths: dict[str, Path | None]) -> ScorerArtifacts:
+    """Where the parts of the scorer lie.
+
+    Args:
+        data: the data folder.
+        ledger: whose run; None = the only one with an online store.
+        paths: of single parts, in place of those of the run.
+
+    Raises:
+        ConfigurationError: no ledger, or several, with an online store; names them.
+    """
+    given = {name: path for name, path in paths.items() if path is not None}
+    if len(given) == len(ScorerArtifacts.__dataclass_fields__):
+        return ScorerArtifacts(**given)
+    if ledger is None:
+        ledgers = sorted(path.parent.parent.name for path in data.glob("07_model_output/*/online_store/manifest.json"))
+        if len(ledgers) != 1:
+            found = f"{', '.join(ledgers)} have one: choose with --ledger" if ledgers else "run `kedro run` first"
+            raise ConfigurationError(f"{data} must hold the online store of one ledger; {found}.")
+        ledger = ledgers[0]
+    return ScorerArtifacts(**{**vars(ScorerArtifacts.of_ledger(data, ledger)), **given})
+
+
+def read_settings(settings: str, host: str | None, port: int | None) -> ServingConfig:
+    """The settings with the address of the command line.
+
+    Raises:
+        ConfigurationError: no JSON, an unknown key or a value that is not allowed; names them.
+    """
+    given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    try:
+        return ServingConfig.model_validate({**json.loads(settings), **given})
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']}" for e in error.errors())
+        raise ConfigurationError(f"serving settings cannot be used: {wrong}.") from None
+    except (ValueError, TypeError) as error:
+        raise ConfigurationError(f"--settings is no JSON object ({error}).") from None
+
+
+if __name__ == "__main__":
+    main()
