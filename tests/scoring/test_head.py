@@ -58,7 +58,9 @@ def test_head_refuses_an_identity_of_other_keys(network_config):
 def test_isotonic_calibration_is_saved_with_the_head(head, tmp_path):
     before = head.score(*inputs(50))
     knots = np.linspace(-5, 5, 7)
-    head._network.set_calibration({"isotonic_logits_K": knots, "isotonic_values_K": knots**3})
+    network = head.copy_network()
+    network.set_calibration({"isotonic_logits_K": knots, "isotonic_values_K": knots**3})
+    head = FraudHead(head.feature_names, head.embedding_dim, head.config, network)
     head.save(tmp_path / "head")
     assert np.array_equal(FraudHead.load(tmp_path / "head").score(*inputs(50)), head.score(*inputs(50)))
     assert not np.allclose(head.score(*inputs(50)), before)

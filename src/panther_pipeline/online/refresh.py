@@ -14,13 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from panther_pipeline.cache.deviation import Forecasts, deviate, forecast
+from panther_pipeline.cache.deviation import forecast
 from panther_pipeline.cache.embed import boundary_us, log_share
 from panther_pipeline.cache.states import window_start
 from panther_pipeline.cache.users import likeliest_next
 from panther_pipeline.errors import TooLateError
 from panther_pipeline.model.backbone import Backbone
 from panther_pipeline.model.batch import EventBatch
+from panther_pipeline.online.deviation import EventDeviation
 from panther_pipeline.online.history import CachedForecast, UserHistory
 
 NO_EVENT = -1
@@ -144,15 +145,7 @@ class Refresher:
         """Surprise in nats and cosine of an event, as `cache.embed.measure_surprises` gives them."""
         if cached is None:
             return float(-self._log_share_V[token_id]), 0.0
-        one = Forecasts(
-            h_CD=torch.from_numpy(np.array(cached.embedding_D))[None],
-            expected_CD=torch.from_numpy(np.array(cached.expected_D))[None],
-            log_normaliser_C=torch.tensor([cached.log_normaliser]),
-        )
-        ids_CF = torch.from_numpy(np.asarray(attribute_ids, np.int64))[None]
-        with torch.inference_mode():
-            surprise_C, cosine_C = deviate(self.backbone, one, torch.tensor([token_id]), ids_CF)
-        return float(surprise_C), float(cosine_C)
+        return self._deviation.measure(cached, token_id, np.asarray(attribute_ids))
 
     def likeliest(self, cached: CachedForecast, num: int) -> tuple[np.ndarray, np.ndarray]:
         """Ids and probabilities of the likeliest next transactions, also of more than are cached."""
@@ -183,6 +176,10 @@ class Refresher:
             )
             for position, (h_D, expected_D, normaliser, likeliest_K, probs_K) in zip(states, rows, strict=True)
         }
+
+    @cached_property
+    def _deviation(self) -> EventDeviation:
+        return EventDeviation(self.backbone)
 
     @cached_property
     def _log_share_V(self) -> np.ndarray:

@@ -7,6 +7,7 @@ Shape letters: R rows, F features, D embedding width, S = 3 surprise values.
 
 import copy
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from panther_pipeline.scoring.identity import IDENTITY_KEYS, UNKNOWN, check_iden
 from panther_pipeline.scoring.networks.base import HeadNetwork
 from panther_pipeline.scoring.networks.build import build_network
 from panther_pipeline.scoring.networks.config import NetworkConfig
+from panther_pipeline.scoring.networks.inference import NumpyNetwork
 
 NUM_SURPRISES = 3  # surprise, surprise_z, cosine
 _WEIGHTS = "weights.safetensors"
@@ -100,10 +102,12 @@ class FraudHead:
                 f"The head reads (features, embedding, surprises) of widths {expected}, got {got}. "
                 "Head, features and backbone must come from one run."
             )
-        numbers_RF = np.hstack([features_RF, surprises_RS]).astype(np.float32, copy=False)
+        numbers_RF = np.concatenate([features_RF, surprises_RS], axis=1).astype(np.float32, copy=False)
         chunks = range(0, len(numbers_RF), _CHUNK_ROWS)
+        embeddings_RD = embeddings_RD.astype(np.float32, copy=False)
         scores = [
-            self._score_chunk(numbers_RF[i : i + _CHUNK_ROWS], embeddings_RD[i : i + _CHUNK_ROWS]) for i in chunks
+            self._inference.calibrated(numbers_RF[i : i + _CHUNK_ROWS], embeddings_RD[i : i + _CHUNK_ROWS])
+            for i in chunks
         ]
         return np.concatenate(scores) if scores else np.empty(0)
 
@@ -115,10 +119,10 @@ class FraudHead:
             )
         return self._network
 
-    def _score_chunk(self, numbers_RF: np.ndarray, embeddings_RD: np.ndarray) -> np.ndarray:
-        with torch.inference_mode():
-            embedding_RD = torch.from_numpy(np.array(embeddings_RD, dtype=np.float32))
-            return self._network.calibrated(torch.from_numpy(np.array(numbers_RF)), embedding_RD).numpy()
+    @cached_property
+    def _inference(self) -> NumpyNetwork:
+        weights = {name: tensor.detach().cpu().numpy() for name, tensor in self._trained_network().state_dict().items()}
+        return NumpyNetwork(self.config, weights)
 
     def save(self, path: Path) -> None:
         """Publish weights (safetensors) and description (JSON) as one artifact."""
