@@ -25,6 +25,10 @@ class StoreError(PantherError):
     """A record store cannot do what was asked (a key without an id, no room left, too many writers at once)."""
 
 
+class StoreMovedError(StoreError):
+    """The records live on in another generation, and the store was opened not to follow them there."""
+
+
 class QuarantineError(PantherError):
     """Too many rows were quarantined to go on."""
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from panther_pipeline.errors import ArtifactError
 from panther_pipeline.online.load import load_scorer
 from panther_pipeline.online.record import UserRecord
 
@@ -164,3 +165,29 @@ def test_new_generation_with_the_events_takes_them_once(scorer, finished_run, ev
         same(again, packed, whole[key], key[0])
     assert not list(again.store.journal())
     again.close()
+
+
+def test_scorer_that_was_left_takes_in_nothing_and_answers_as_before(scorer, finished_run, events, tmp_path):
+    """Another scorer has moved the records on: what the old model computed must not reach them."""
+    folder, first = tmp_path / "store", events[:3]
+    assert [done.status for done in scorer.ingest(first)] == ["accepted"] * 3
+    before, identity = scorer.score(events[-1:]), scorer.identity
+    finished_run.online_store(AS_OF, lateness_days=10).save(folder)
+    assert scorer.is_outdated()
+    again = load_scorer(replace(finished_run.artifacts, store=folder))
+    assert scorer.ingest(events[3:6]) == []
+    assert scorer.refresh() == 0
+    assert (scorer.score(events[-1:]), scorer.identity) == (before, identity)
+    assert [done.status for done in again.ingest(events[:6])] == ["duplicate"] * 3 + ["accepted"] * 3
+    assert not again.is_outdated()
+    again.close()
+
+
+def test_store_of_another_run_does_not_take_the_records_away(scorer, finished_run, events, tmp_path):
+    """A run publishes its store before its head: until both are there, the old scorer takes in events."""
+    store = finished_run.online_store(AS_OF, lateness_days=10)
+    replace(store, facts=store.facts.model_copy(update={"backbone_digest": "0" * 64})).save(tmp_path / "store")
+    with pytest.raises(ArtifactError, match="different runs"):
+        load_scorer(replace(finished_run.artifacts, store=tmp_path / "store"))
+    assert scorer.is_outdated()
+    assert [done.status for done in scorer.ingest(events[:2])] == ["accepted"] * 2

@@ -38,6 +38,8 @@ class FakeScorer:
         self.scored, self.ingested, self.threads, self.calls = [], [], set(), []
         self.fails_with: Exception | None = None
         self.probability = 0.25
+        self.outdated, self.closed = False, False
+        self.takes_in: int | None = None  # events, before the state has moved on
 
     def _begin(self, what: str, num_events: int = 1) -> None:
         self.calls.append(what)
@@ -61,6 +63,8 @@ class FakeScorer:
 
     def ingest(self, events):
         self._begin("ingest", len(events))
+        if self.takes_in is not None:
+            events, self.takes_in = events[: self.takes_in], max(0, self.takes_in - len(events))
         self.ingested += events
         self.to_refresh += len(events)
         return [Ingested(event_id=event.event_id, status="accepted") for event in events]
@@ -81,6 +85,12 @@ class FakeScorer:
         done = min(self.to_refresh, 2)
         self.to_refresh -= done
         return done
+
+    def is_outdated(self):
+        return self.outdated
+
+    def close(self):
+        self.closed = True
 
 
 def sabotage(name: str) -> None:

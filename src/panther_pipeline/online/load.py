@@ -15,6 +15,7 @@ from panther_pipeline.online.ingest import Ingestor
 from panther_pipeline.online.journal import read_event
 from panther_pipeline.online.refresh import Refresher
 from panther_pipeline.online.scorer import OnlineScorer
+from panther_pipeline.publish import read_manifest
 from panther_pipeline.scoring.head import FraudHead
 from panther_pipeline.scoring.identity import identify
 from panther_pipeline.tokenizer.tokenizer import Tokenizer
@@ -45,7 +46,7 @@ def load_scorer(artifacts: ScorerArtifacts, store: RecordStore | None = None) ->
 
     Args:
         artifacts: of one run.
-        store: in place of the store at `artifacts.store`, for a fleet that shares one.
+        store: in place of the store at `artifacts.store`, for a fleet that shares one; opened with `follow=False`.
 
     Raises:
         ArtifactError: an artifact is missing, damaged or not finite, or two of them are of different runs; names both
@@ -74,7 +75,9 @@ def load_scorer(artifacts: ScorerArtifacts, store: RecordStore | None = None) ->
         ingestor_of(records).ingest(records, event)
         carried[event.user_id] = None
 
-    opened = store if store is not None else LmdbStore.open(artifacts.store, replay=replay)
+    if store is None:  # before it is opened, which takes the records away from whoever still serves the old run
+        make_ingestor(backbone, tokenizer, head, StoreFacts.read(read_manifest(artifacts.store)["facts"]))
+    opened = store if store is not None else LmdbStore.open(artifacts.store, replay=replay, follow=False)
     try:
         facts = StoreFacts.read(opened.facts)
         return OnlineScorer(store=opened, facts=facts, ingestor=ingestor_of(opened), head=head, touched=carried)

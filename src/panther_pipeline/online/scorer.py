@@ -14,6 +14,7 @@ import numpy as np
 from panther_pipeline.cache.stores.record_store import Key, RecordStore
 from panther_pipeline.cache.surprises import standardise
 from panther_pipeline.cache.users import name_likeliest
+from panther_pipeline.errors import StoreMovedError
 from panther_pipeline.features.activity import CounterpartyActivity
 from panther_pipeline.features.event import OnlineEvent
 from panther_pipeline.features.online import OnlineFeatures
@@ -144,26 +145,47 @@ class OnlineScorer:
         )
 
     def ingest(self, events: Sequence[OnlineEvent]) -> list[Ingested]:
-        """Take in transactions that happened, one after the other; see `Ingestor.ingest`."""
-        ingested = [self._ingestor.ingest(self.store, self._complete(event)) for event in events]
-        self._touched |= dict.fromkeys(
-            event.user_id for event, done in zip(events, ingested, strict=True) if done.status == "accepted"
-        )
+        """Take in transactions that happened, one after the other; see `Ingestor.ingest`.
+
+        Returns:
+            One status per event, in order; of the first events alone if the records have moved to another generation
+            meanwhile, with these events. The others belong to the scorer of that one.
+        """
+        ingested: list[Ingested] = []
+        for event in events:
+            try:
+                done = self._ingestor.ingest(self.store, self._complete(event))
+            except StoreMovedError:
+                break
+            ingested.append(done)
+            if done.status == "accepted":
+                self._touched[event.user_id] = None
         return ingested
 
     def refresh(self) -> int:
-        """Embed some of the users again whose transactions arrived; how many were taken up, 0 = nobody waits."""
+        """Embed some of the users again whose transactions arrived.
+
+        Returns:
+            How many were taken up; 0 = nobody waits, or the records have moved to another generation.
+        """
         user_ids = list(self._touched)[:_USERS_PER_REFRESH]
         for user_id in user_ids:
             del self._touched[user_id]
         if user_ids:
-            self._touched |= dict.fromkeys(self._ingestor.refresh(self.store, user_ids))
+            try:
+                self._touched |= dict.fromkeys(self._ingestor.refresh(self.store, user_ids))
+            except StoreMovedError:
+                return 0
         return len(user_ids)
 
     @property
     def num_touched(self) -> int:
         """Users that wait to be embedded again."""
         return len(self._touched)
+
+    def is_outdated(self) -> bool:
+        """Whether another generation of the store is published: time to load a scorer anew. Any thread may ask."""
+        return self.store.is_outdated()
 
     def close(self) -> None:
         """Let go of the store."""

@@ -13,11 +13,12 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from panther_pipeline import __version__
-from panther_pipeline.errors import TooLateError
+from panther_pipeline.errors import StoreMovedError, TooLateError
 from panther_pipeline.serving.answers import JsonAnswer, busy, next_content, refusal, score_content
 from panther_pipeline.serving.config import ServingConfig, read_api_key
-from panther_pipeline.serving.contracts import EventContract, to_refusal
+from panther_pipeline.serving.contracts import to_refusal
 from panther_pipeline.serving.limits import Gate, KeyGuard, Watch
+from panther_pipeline.serving.loaded import Loaded, NotReadyError
 from panther_pipeline.serving.openapi import (
     EventsAnswer,
     HealthAnswer,
@@ -85,19 +86,17 @@ def build_routes(service: Service, *, with_key: bool) -> FastAPI:
     return app
 
 
-class _NotReady(Exception):
-    pass
+async def _body(service: Service, request: Request) -> bytes:
+    """The body of a request, once there is somebody to answer it.
+
+    It is waited for before a scorer is taken: a slow client must not keep an old one.
+    """
+    service.require_ready()
+    return await request.body()
 
 
-def _loaded(service: Service) -> tuple[Scorer, EventContract]:
-    if service.scorer is None or service.contract is None:
-        raise _NotReady
-    return service.scorer, service.contract
-
-
-async def _read(service: Service, request: Request, read: Callable[[Any], T]) -> T:
-    """The body of a request, checked; a long one in the other thread, so that the loop stays free."""
-    body = await request.body()
+async def _read(service: Service, body: bytes, read: Callable[[Any], T]) -> T:
+    """A body, checked; a long one in the other thread, so that the loop stays free."""
 
     def parse() -> T:
         return read(parse_json(body))
@@ -108,30 +107,38 @@ async def _read(service: Service, request: Request, read: Callable[[Any], T]) ->
 def _add_events(app: FastAPI, service: Service) -> None:
     @app.post("/score", responses={200: {"model": ScoreAnswer}, **_BODY}, summary="Score one event or several")
     async def score(request: Request, explain: Annotated[Literal["true", "false"], Query()] = "false") -> Response:
-        scorer, contract = _loaded(service)
-        events = await _read(service, request, contract.read_scored)
-        request.state.num_events = len(events)
-        scores = await service.call(scorer.score, events, explain == "true")
-        service.metrics.count_scored(len(scores))
-        return JsonAnswer({"scores": [score_content(score) for score in scores], "identity": scorer.identity})
+        body = await _body(service, request)
+        with service.using() as loaded:
+            events = await _read(service, body, loaded.contract.read_scored)
+            request.state.num_events = len(events)
+            scores = await service.call(loaded.scorer.score, events, explain == "true")
+            service.metrics.count_scored(len(scores))
+            content = {"scores": [score_content(score) for score in scores], "identity": loaded.scorer.identity}
+        return JsonAnswer(content)
 
     @app.post("/events", responses={200: {"model": EventsAnswer}, **_BODY}, summary="Take in what happened")
     async def events(request: Request) -> Response:
-        scorer, contract = _loaded(service)
-        events = await _read(service, request, contract.read_ingested)
-        request.state.num_events = len(events)
-        ingested = await service.call(scorer.ingest, events)
+        body, ingested = await _body(service, request), []
+        while True:
+            with service.using() as loaded:
+                events = await _read(service, body, loaded.contract.read_ingested)
+                request.state.num_events = len(events)
+                ingested += await service.call(loaded.scorer.ingest, events[len(ingested) :])
+                identity = loaded.scorer.identity
+            if len(ingested) == len(events):
+                break
+            await service.wait_for_successor(loaded)
         service.metrics.count_ingested(ingested)
         service.note_events()
-        return JsonAnswer({"events": [vars(event) for event in ingested], "identity": scorer.identity})
+        return JsonAnswer({"events": [vars(event) for event in ingested], "identity": identity})
 
 
 def _add_next(app: FastAPI, service: Service) -> None:
-    async def foresee(scorer: Scorer, user_id: str, num: int) -> Response:
-        found = await service.call(scorer.next_transactions, user_id, num)
+    async def foresee(loaded: Loaded, user_id: str, num: int) -> Response:
+        found = await service.call(loaded.scorer.next_transactions, user_id, num)
         if found is None:
             return refusal(404, "unknown_user")
-        return JsonAnswer({"next": next_content(found), "identity": scorer.identity})
+        return JsonAnswer({"next": next_content(found), "identity": loaded.scorer.identity})
 
     answers: dict[int | str, dict[str, Any]] = {200: {"model": NextAnswer}, **refusals(400, 404)}
     default_num = min(10, service.config.max_next)
@@ -140,15 +147,17 @@ def _add_next(app: FastAPI, service: Service) -> None:
     async def get_next(
         request: Request, user_id: Annotated[str, Query()], k: Annotated[int, Query()] = default_num
     ) -> Response:
-        scorer, contract = _loaded(service)
+        service.require_ready()
         if not _is_utf8(request.scope["query_string"]):
             return refusal(400, "not_utf8")
-        return await foresee(scorer, *contract.read_next({"user_id": user_id, "k": k}))
+        with service.using() as loaded:
+            return await foresee(loaded, *loaded.contract.read_next({"user_id": user_id, "k": k}))
 
     @app.post("/next", responses=answers | _BODY, summary="The same, with the id in no address")
     async def post_next(request: Request) -> Response:
-        scorer, contract = _loaded(service)
-        return await foresee(scorer, *await _read(service, request, contract.read_next))
+        body = await _body(service, request)
+        with service.using() as loaded:
+            return await foresee(loaded, *await _read(service, body, loaded.contract.read_next))
 
 
 def _is_utf8(query: bytes) -> bool:
@@ -172,7 +181,8 @@ def _add_probes(app: FastAPI, service: Service) -> None:
         if service.state != "ready":
             headers = {"Retry-After": str(service.config.retry_after_s)}
             return JsonAnswer({"status": service.state, "identity": {}}, 503, headers)
-        return JsonAnswer({"status": "ready", "identity": _loaded(service)[0].identity})
+        with service.using() as loaded:
+            return JsonAnswer({"status": "ready", "identity": loaded.scorer.identity})
 
     @app.get("/metrics", summary="Counters, for Prometheus", include_in_schema=False)
     async def metrics() -> Response:
@@ -180,14 +190,12 @@ def _add_probes(app: FastAPI, service: Service) -> None:
 
 
 def _add_description(app: FastAPI, service: Service, *, with_key: bool) -> None:
-    document: dict[str, Any] = {}
-
     @app.get("/openapi.json", include_in_schema=False)
     async def openapi() -> Response:
-        _, contract = _loaded(service)
-        if not document:
-            document.update(describe(app, contract, with_key=with_key))
-        return JsonAnswer(document)
+        with service.using() as loaded:
+            if loaded.description is None:
+                loaded.description = describe(app, loaded.contract, with_key=with_key)
+            return JsonAnswer(loaded.description)
 
 
 def _add_refusals(app: FastAPI) -> None:
@@ -201,8 +209,13 @@ def _add_refusals(app: FastAPI) -> None:
     async def malformed(_: Request, error: MalformedJson) -> Response:
         return refusal(400, error.reason)
 
-    @app.exception_handler(_NotReady)
-    async def not_ready(_: Request, __: _NotReady) -> Response:
+    @app.exception_handler(NotReadyError)
+    async def not_ready(_: Request, __: NotReadyError) -> Response:
+        return busy("not_ready", app.state.service.config.retry_after_s)
+
+    @app.exception_handler(StoreMovedError)
+    async def moved(_: Request, __: StoreMovedError) -> Response:
+        app.state.service.note_move()
         return busy("not_ready", app.state.service.config.retry_after_s)
 
     @app.exception_handler(TooLateError)

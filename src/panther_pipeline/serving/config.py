@@ -34,6 +34,7 @@ class ServingConfig(Config):
     stop_timeout_s: int = Field(default=30, ge=1)  # after that: how long what is in flight may take
     refresh_interval_s: float = Field(default=1.0, gt=0)  # how often users that events touched are embedded, when idle
     refresh_latest_s: float = Field(default=30.0, gt=0)  # never idle for so long: one refresh goes between requests
+    reload_interval_s: float = Field(default=5.0, gt=0)  # how often to look whether a new online store is published
     max_next: int = Field(default=100, ge=1, le=1_000)  # most next transactions that one may ask for
     max_future_s: int | None = Field(default=86_400, ge=0)  # an event may lie so far ahead of the clock; null = any
     allow_card_numbers: bool = False  # accept ids that are card numbers: for public ledgers whose ids look like them

@@ -30,6 +30,8 @@ class Metrics:
         self._ingested = Counter("panther_events_ingested", "Events taken in.", ["status"], registry=registry)
         self._refreshed = Counter("panther_users_refreshed", "Users embedded again after events.", registry=registry)
         self._failed_refreshes = Counter("panther_refresh_failures", "Refreshes that failed.", registry=registry)
+        self._reloads = Counter("panther_reloads", "Scorers loaded anew and put in place.", registry=registry)
+        self._failed_reloads = Counter("panther_reload_failures", "Reloads that failed.", registry=registry)
         self.ready = Gauge("panther_ready", "1 while requests for scores are answered.", registry=registry)
         inside = Gauge("panther_requests_in_house", "Requests that wait or are worked on.", registry=registry)
         inside.set_function(lambda: admission.inside)
@@ -55,6 +57,14 @@ class Metrics:
     def count_failed_refresh(self) -> None:
         """A refresh that ended in an exception."""
         self._failed_refreshes.inc()
+
+    def count_reload(self) -> None:
+        """A scorer of a new store that has taken over."""
+        self._reloads.inc()
+
+    def count_failed_reload(self) -> None:
+        """A new store that could not be loaded: the old scorer goes on."""
+        self._failed_reloads.inc()
 
     def exposition(self) -> bytes:
         """All of them as text."""

@@ -12,7 +12,7 @@ from panther_pipeline.online.schema import EventSchema
 
 
 class Scorer(Protocol):
-    """Scores events and takes them in. All calls come from one thread, one after the other."""
+    """Scores events and takes them in. All calls come from one thread, one after the other, but those that say so."""
 
     @property
     def identity(self) -> dict[str, str]:
@@ -29,7 +29,10 @@ class Scorer(Protocol):
         ...
 
     def ingest(self, events: Sequence[Event]) -> list[Ingested]:
-        """Take events into the state; one status per event, in order."""
+        """Take events into the state; one status per event, in order.
+
+        Fewer, if the state has moved to where another scorer, loaded anew, is to take in the rest.
+        """
         ...
 
     def next_transactions(self, user_id: str, num: int) -> NextTransactions | None:
@@ -45,4 +48,12 @@ class Scorer(Protocol):
 
         Scoring waits while this runs, so a call takes on a small batch of users only.
         """
+        ...
+
+    def is_outdated(self) -> bool:
+        """Whether there is something newer to load. A cheap look, from any thread."""
+        ...
+
+    def close(self) -> None:
+        """Let go of everything, from any thread; no other call is running, none comes after."""
         ...

@@ -1,21 +1,23 @@
 """The one scorer of a process, the one thread that calls it, and what is known of both.
 
 Scoring holds the interpreter and shares its caches, so a second thread would make no answer earlier; one thread makes
-all calls come one after the other, and the event loop stays free to refuse what has no room.
+all calls come one after the other, and the event loop stays free to refuse what has no room. When a new store is
+published, another scorer takes its place between two requests (`renewal`).
 """
 
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from panther_pipeline.serving.admission import Admission
 from panther_pipeline.serving.config import ServingConfig
-from panther_pipeline.serving.contracts import EventContract
+from panther_pipeline.serving.loaded import Loaded, NotReadyError
 from panther_pipeline.serving.logs import SERVICE_LOGGER
 from panther_pipeline.serving.metrics import Metrics
+from panther_pipeline.serving.renewal import Renewal
 from panther_pipeline.serving.scorer import Scorer
 
 T = TypeVar("T")
@@ -25,7 +27,8 @@ class Service:
     """State of the service: loading, ready, stopping or failed.
 
     Args:
-        load_scorer: loads and verifies; runs in the thread that will call the scorer.
+        load_scorer: loads and verifies; runs in a thread. Called again when what it loaded is outdated, while that is
+            still in use.
         config: limits and intervals.
         on_failure: called in the event loop if loading fails.
     """
@@ -36,14 +39,17 @@ class Service:
         self.config = config
         self.admission = Admission(config.max_in_house)
         self.metrics = Metrics(self.admission)
-        self.scorer: Scorer | None = None
-        self.contract: EventContract | None = None
+        self.loaded: Loaded | None = None
         self.failure: Exception | None = None
         self.is_stopping = False
         self._load_scorer, self._on_failure = load_scorer, on_failure
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="scorer")
         self._is_stale = False  # whether events came in since users were embedded
         self._tasks: list[asyncio.Task[None]] = []
+        self._closing: set[asyncio.Task[None]] = set()
+        self._renewal = Renewal(
+            config, self.metrics, load=self._load, current=lambda: self.loaded, replace=self._replace
+        )
 
     @property
     def state(self) -> str:
@@ -52,25 +58,66 @@ class Service:
             return "stopping"
         if self.failure is not None:
             return "failed"
-        return "ready" if self.contract is not None else "loading"
+        return "ready" if self.loaded is not None else "loading"
 
     async def start(self) -> None:
         """Begin to load; requests are answered 503 until that is done."""
-        self._tasks = [asyncio.create_task(self.load()), asyncio.create_task(self._keep_fresh())]
+        background = (self.load(), self._keep_fresh(), self._renewal.run())
+        self._tasks = [asyncio.create_task(work) for work in background]
 
     async def stop(self) -> None:
-        """End the background tasks and wait for the call that is under way."""
+        """End the background tasks, wait for the call that is under way, let go of the store."""
         self.stop_soon()
         for task in self._tasks:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+        await asyncio.gather(*self._closing)
         await asyncio.to_thread(self._worker.shutdown, cancel_futures=True)
+        if self.loaded is not None:
+            await asyncio.to_thread(self.loaded.scorer.close)
 
     def stop_soon(self) -> None:
         """Not ready from here on; what is asked is still answered."""
         self.is_stopping = True
         self.metrics.ready.set(0)
+
+    def require_ready(self) -> None:
+        """Refuse what comes before the scorer is there.
+
+        Raises:
+            NotReadyError: it is not.
+        """
+        if self.loaded is None:
+            raise NotReadyError
+
+    @contextlib.contextmanager
+    def using(self) -> Iterator[Loaded]:
+        """The scorer of this moment, which stays open as long as it is used.
+
+        Raises:
+            NotReadyError: there is none yet.
+        """
+        if self.loaded is None:
+            raise NotReadyError
+        with self.loaded.in_use() as loaded:
+            yield loaded
+
+    async def wait_for_successor(self, loaded: Loaded) -> None:
+        """The state has moved to where only the next scorer takes events in.
+
+        Raises:
+            NotReadyError: it is not there in time, since another process was first to move: this one has yet to load.
+        """
+        self._renewal.look_now()
+        try:
+            await asyncio.wait_for(loaded.has_successor.wait(), self.config.retry_after_s)
+        except TimeoutError:
+            raise NotReadyError from None
+
+    def note_move(self) -> None:
+        """The store of the scorer is no longer where the scorer reads it."""
+        self._renewal.look_now()
 
     async def call(self, function: Callable[..., T], *args: Any) -> T:
         """Call the scorer in its thread."""
@@ -82,34 +129,56 @@ class Service:
 
     async def load(self) -> None:
         """Load and verify, once."""
-        if self.contract is not None:
+        if self.loaded is not None:
             return
         start = time.perf_counter()
         try:
-            scorer = await self.call(self._load_scorer)
-            contract = EventContract(scorer.schema, self.config)
+            loaded = await self.call(self._load)
         except Exception as error:  # whatever it is, nothing is served
             self.failure = error
             SERVICE_LOGGER.error("the scorer could not be loaded", exc_info=error)
             self._on_failure()
             return
-        self.scorer, self.contract = scorer, contract
+        self.loaded = loaded
         self._is_stale = True  # events of before the start may be waiting
         self.metrics.ready.set(0 if self.is_stopping else 1)
-        fields = {"load_s": round(time.perf_counter() - start, 3), "identity": scorer.identity}
+        fields = {"load_s": round(time.perf_counter() - start, 3), "identity": loaded.scorer.identity}
         SERVICE_LOGGER.info("ready", extra={"fields": fields})
+
+    def _load(self) -> Loaded:
+        return Loaded(self._load_scorer(), self.config)
+
+    def _replace(self, renewed: Loaded) -> None:
+        """Requests from here on get another scorer; the old one is closed when the last of its own has ended."""
+        replaced, self.loaded = self.loaded, renewed
+        self._is_stale = True  # events that were carried over
+        if replaced is not None:
+            replaced.retire(lambda: self._begin_to_close(replaced.scorer))
+
+    def _begin_to_close(self, scorer: Scorer) -> None:
+        task = asyncio.create_task(self._close(scorer))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    async def _close(self, scorer: Scorer) -> None:
+        await self.call(lambda: None)  # a call whose request was given up may be under way
+        try:
+            await asyncio.to_thread(scorer.close)  # it syncs, and scoring does not wait for a disk
+        except Exception as error:  # nobody uses it any more
+            SERVICE_LOGGER.error("an old store could not be closed", exc_info=error)
 
     async def _keep_fresh(self) -> None:
         """Embed users that events touched: between requests, or at last after `refresh_latest_s`."""
         last = time.monotonic()
         while True:
             await asyncio.sleep(self.config.refresh_interval_s)
-            if self.scorer is None or not self._is_stale:
+            if self.loaded is None or not self._is_stale:
                 last = time.monotonic()
                 continue
             is_late = time.monotonic() - last > self.config.refresh_latest_s
             if self.admission.is_empty or is_late:
-                await self._refresh(self.scorer, once=is_late)
+                with self.using() as loaded:
+                    await self._refresh(loaded.scorer, once=is_late)
                 last = time.monotonic()
 
     async def _refresh(self, scorer: Scorer, *, once: bool) -> None:

@@ -29,8 +29,8 @@ class LmdbBackend:
     def publish(self, records: Any, facts: dict | None = None) -> dict[str, Any]:
         return lmdb_generation.write_generation(self.folder, records, facts)
 
-    def open(self, replay: Any = None) -> LmdbStore:
-        return LmdbStore.open(self.folder, replay=replay)
+    def open(self, replay: Any = None, **options: Any) -> LmdbStore:
+        return LmdbStore.open(self.folder, replay=replay, **options)
 
     def roll_back(self) -> str:
         return roll_back(self.folder)
@@ -52,8 +52,8 @@ class RedisBackend:
     def publish(self, records: Any, facts: dict | None = None) -> dict[str, Any]:
         return redis_generation.publish_generation(self.client, self.name, records, facts)
 
-    def open(self, replay: Any = None) -> RedisStore:
-        return RedisStore(self.client, self.name, replay=replay)
+    def open(self, replay: Any = None, **options: Any) -> RedisStore:
+        return RedisStore(self.client, self.name, replay=replay, **options)
 
     def roll_back(self) -> str:
         return redis_generation.roll_back(self.client, self.name)

@@ -10,7 +10,7 @@ from contextlib import closing
 import pytest
 
 from panther_pipeline.cache.stores.record_store import check_changes, encode_key
-from panther_pipeline.errors import ArtifactError, ConfigurationError, StoreError
+from panther_pipeline.errors import ArtifactError, ConfigurationError, StoreError, StoreMovedError
 
 PAIR = [("user", "a"), ("counterparty", "b")]
 LONG = "ü" * 255 + "x"  # 511 bytes: with its letter one more than a plain key may have
@@ -377,6 +377,41 @@ def test_follower_that_missed_two_moves_goes_to_the_last(backend):
         second.update(PAIR, plus_one, b"0")
         assert second.generation == first.generation
         assert first.get_many(PAIR) == second.get_many(PAIR) == [b"201", b"201"]
+
+
+def test_store_that_may_not_follow_stays_whole_and_says_that_it_was_left(backend):
+    backend.publish(pair_of(b"0"))
+    with closing(backend.open(replay)) as first, closing(backend.open(replay, follow=False)) as second:
+        start = second.generation
+        second.update(PAIR, plus_one, b"0")
+        backend.publish(pair_of(b"100"))
+        first.reopen_if_changed()
+        with pytest.raises(StoreMovedError, match="Open the store again"):
+            second.update(PAIR, plus_one, b"1")
+        assert (second.generation, second.get_many(PAIR)) == (start, [b"1", b"1"])
+        assert first.get_many(PAIR) == [b"101", b"101"]
+        assert second.reopen_if_changed()
+        second.update(PAIR, plus_one, b"1")
+        assert first.get_many(PAIR) == second.get_many(PAIR) == [b"102", b"102"]
+
+
+def test_store_is_outdated_once_another_generation_is_published(backend):
+    backend.publish(pair_of(b"0"))
+    with closing(backend.open(replay)) as store:
+        assert not store.is_outdated()
+        backend.publish(pair_of(b"100"))
+        assert store.is_outdated()
+        store.reopen_if_changed()
+        assert not store.is_outdated()
+
+
+def test_store_whose_updates_go_elsewhere_is_outdated_whatever_is_published(backend):
+    backend.publish(pair_of(b"0"))
+    with closing(backend.open(replay)) as first, closing(backend.open(replay, follow=False)) as second:
+        backend.publish(pair_of(b"100"))
+        first.reopen_if_changed()
+        backend.roll_back()
+        assert second.is_outdated()
 
 
 def test_readers_see_one_generation_during_swaps(backend):

@@ -14,7 +14,7 @@ from panther_pipeline.cache.stores.lmdb_carry import LIVE, Layers, take_over
 from panther_pipeline.cache.stores.lmdb_generation import GenerationFile
 from panther_pipeline.cache.stores.lmdb_live import LiveFile, LiveSettings, SealedError
 from panther_pipeline.cache.stores.record_store import Change, Key, Replay
-from panther_pipeline.errors import ArtifactError, StoreError
+from panther_pipeline.errors import ArtifactError, StoreError, StoreMovedError
 from panther_pipeline.lock import taken
 from panther_pipeline.publish import read_manifest
 
@@ -27,8 +27,8 @@ class LmdbStore:
     an update moves at once, and waits for the move that another process is in the middle of.
     """
 
-    def __init__(self, open_layers: Callable[..., Layers], folder: Path) -> None:
-        self._open_layers, self._folder = open_layers, folder
+    def __init__(self, open_layers: Callable[..., Layers], folder: Path, follow: bool = True) -> None:
+        self._open_layers, self._folder, self._may_follow = open_layers, folder, follow
         self._moving = threading.Lock()
         self._layers: Layers | None = open_layers()
 
@@ -39,6 +39,7 @@ class LmdbStore:
         *,
         replay: Replay | None = None,
         verify: bool = True,
+        follow: bool = True,
         sync_every_s: float = LiveSettings.sync_every_s,
         live_map_bytes: int = LiveSettings.map_bytes,
     ) -> Self:
@@ -48,6 +49,8 @@ class LmdbStore:
             folder: what `write_generation` has published.
             replay: applies rows of the journal to a new generation; needed wherever events arrive.
             verify: compare the SHA-256 of the generation's file, here and whenever a new one is opened.
+            follow: whether an update goes where another process has moved the records. Without it the store stays in
+                one generation until `reopen_if_changed`: for whoever holds more that must be of the same run.
             sync_every_s: seconds between syncs of the live file. Updates survive kill -9 of every process at once,
                 whatever this says. Losing power loses what was not synced, and can damage the live file, since the
                 disk may write its pages in any order: LMDB's MDB_NOSYNC. 0 syncs each update before it returns, after
@@ -63,7 +66,7 @@ class LmdbStore:
         def open_layers(wanted: str | None = None) -> Layers:
             return _open_layers(Path(folder), wanted, replay, verify, settings)
 
-        return cls(open_layers, Path(folder))
+        return cls(open_layers, Path(folder), follow)
 
     @property
     def generation(self) -> str:
@@ -90,6 +93,10 @@ class LmdbStore:
     def journal(self, after: int = 0) -> Iterator[tuple[int, bytes]]:
         return self._current().live.rows(after)
 
+    def is_outdated(self) -> bool:
+        layers = self._current()
+        return read_manifest(self._folder)["generation"] != layers.generation or layers.live.sealed_to is not None
+
     def reopen_if_changed(self) -> bool:
         if read_manifest(self._folder)["generation"] == self.generation:
             return False
@@ -112,7 +119,16 @@ class LmdbStore:
         return layers
 
     def _follow(self, layers: Layers, generation: str) -> None:
-        """Go where another process has carried the live records."""
+        """Go where another process has carried the live records.
+
+        Raises:
+            StoreMovedError: the store was opened not to follow.
+        """
+        if not self._may_follow:
+            raise StoreMovedError(
+                f"The live records of {self._folder} are no longer in generation {layers.generation}. Open the store "
+                "again, with all that must be of the same run."
+            )
         with self._moving:
             if self._layers is layers:
                 self._layers = self._open_layers(generation)

@@ -49,6 +49,7 @@ class Records(Protocol):
 
         Raises:
             StoreError: a key without an id, a record for a key that was not asked for, no room, too many writers.
+            StoreMovedError: another process has moved on to a new generation, and this store was opened not to follow.
         """
         ...
 
@@ -63,6 +64,14 @@ class RecordStore(Records, Protocol):
 
     def journal(self, after: int = 0) -> Iterator[tuple[int, bytes]]:
         """Rows with a sequence number above `after`, in order. A row keeps its number in the next generation."""
+        ...
+
+    def is_outdated(self) -> bool:
+        """Whether another generation is published, or updates go to another one: a look, far cheaper than to open it.
+
+        Raises:
+            ArtifactError: what is published cannot be read.
+        """
         ...
 
     def reopen_if_changed(self) -> bool:

@@ -17,7 +17,7 @@ from panther_pipeline.cache.stores.redis_generation import read_manifest, remove
 from panther_pipeline.cache.stores.redis_layers import Layers, MovedError
 from panther_pipeline.cache.stores.redis_names import Names, check_client
 from panther_pipeline.cache.stores.tally import expected_tally
-from panther_pipeline.errors import ArtifactError, StoreError
+from panther_pipeline.errors import ArtifactError, StoreError, StoreMovedError
 
 Answer = TypeVar("Answer")
 
@@ -31,7 +31,15 @@ class RedisStore:
     row before it tries again.
     """
 
-    def __init__(self, client: redis.Redis, name: str, *, replay: Replay | None = None, verify: bool = False) -> None:
+    def __init__(
+        self,
+        client: redis.Redis,
+        name: str,
+        *,
+        replay: Replay | None = None,
+        verify: bool = False,
+        follow: bool = True,
+    ) -> None:
         """Open the current generation.
 
         Args:
@@ -40,6 +48,8 @@ class RedisStore:
             replay: applies rows of the journal to a new generation; needed wherever events arrive.
             verify: read all records and compare counts and digest with the facts, now and whenever a generation is
                 opened. Takes a while, and the server's time.
+            follow: whether to go where another process has moved the records. Without it the store stays in one
+                generation until `reopen_if_changed`: for whoever holds more that must be of the same run.
 
         Raises:
             ArtifactError: nothing is published, another version, or not what was written.
@@ -48,7 +58,7 @@ class RedisStore:
         """
         check_client(client)
         self._client, self._name, self._names = client, name, Names(name)
-        self._replay, self._verify = replay, verify
+        self._replay, self._verify, self._may_follow = replay, verify, follow
         self._moving = threading.Lock()
         self._layers: Layers | None = self._open_current()
 
@@ -74,6 +84,11 @@ class RedisStore:
             yield from rows
             after = rows[-1][0]
 
+    def is_outdated(self) -> bool:
+        generation = self._current().generation
+        live, _ = read_live(self._client, self._names)
+        return read_manifest(self._client, self._name)["generation"] != generation or live != generation
+
     def reopen_if_changed(self) -> bool:
         before = self._current()
         if read_manifest(self._client, self._name)["generation"] == before.generation:
@@ -95,6 +110,11 @@ class RedisStore:
             try:
                 return ask(layers)
             except MovedError:
+                if not self._may_follow:
+                    raise StoreMovedError(
+                        f"The records of the store {self._name!r} are no longer in generation {layers.generation}. "
+                        "Open the store again, with all that must be of the same run."
+                    ) from None
                 self._follow(layers)
 
     def _current(self) -> Layers:
