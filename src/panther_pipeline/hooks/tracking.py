@@ -50,6 +50,7 @@ class TrackingHook(MlflowHook):
         self._failed: set[str] = set()  # what could not be written; each is said once
         self._context: KedroContext | None = None
         self._catalog: CatalogProtocol | None = None
+        self._candidate: dict[str, Any] = {}  # what the run offers to the registry of models
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
@@ -62,7 +63,7 @@ class TrackingHook(MlflowHook):
 
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-        self.run_id, self._failed = None, set()
+        self.run_id, self._failed, self._candidate = None, set(), {}
         try:
             MlflowHook.after_context_created(self, self._context)
             # What it is given becomes tags.
@@ -98,6 +99,8 @@ class TrackingHook(MlflowHook):
     def after_dataset_saved(self, dataset_name: str, data: Any, node: Node) -> None:
         if self.run_id is None:
             return
+        if dataset_name == "model_candidate":
+            self._candidate = data
         if dataset_name == "metrics":
             with self._tracked("metrics"):
                 mlflow.log_metrics({metric_name(record): record["value"] for record in data})
@@ -109,6 +112,10 @@ class TrackingHook(MlflowHook):
     @hook_impl
     def after_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         if self.run_id is not None:
+            # Only now is it certain that all parts of the scorer are saved.
+            if self._candidate:
+                with self._tracked("model"):
+                    self._register_model()
             with self._tracked("end of the run"):
                 MlflowHook.after_pipeline_run(self, run_params=run_params, pipeline=pipeline, catalog=catalog)
 
@@ -121,6 +128,15 @@ class TrackingHook(MlflowHook):
                 MlflowHook.on_pipeline_error(
                     self, error=error, run_params=run_params, pipeline=pipeline, catalog=catalog
                 )
+
+    def _register_model(self) -> None:
+        # Slow to import, since it brings the scorer: a command that runs nothing needs none of it.
+        from panther_pipeline.mlflow_model.registry import register_scorer
+        from panther_pipeline.online.load import ScorerArtifacts
+
+        parts = {"backbone": "backbone", "tokenizer": "tokenizer", "head": "fraud_head", "store": "online_store"}
+        paths = {part: self._catalog.get(name)._filepath for part, name in parts.items()}
+        register_scorer(self._candidate, ScorerArtifacts(**paths), self.run_id)
 
     @contextmanager
     def _tracked(self, what: str) -> Iterator[None]:

@@ -1,9 +1,10 @@
-"""All metrics and figures → metrics, model_card."""
+"""All metrics and figures → metrics, model_candidate, model_card."""
 
 from kedro.pipeline import Node, Pipeline
 
 from panther_pipeline.pipelines.evaluate.nodes import (
     collect_metrics,
+    describe_candidate,
     describe_run,
     write_model_card,
 )
@@ -30,6 +31,12 @@ def create_card_pipeline() -> Pipeline:
                 ],
                 outputs="run_facts",
                 name="describe_run",
+            ),
+            Node(
+                describe_candidate,
+                inputs=["metrics", "fraud_scores", "run_facts", "params:evaluation.registry"],
+                outputs="model_candidate",
+                name="describe_candidate",
             ),
             Node(
                 write_model_card,

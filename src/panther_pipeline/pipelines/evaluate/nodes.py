@@ -28,6 +28,7 @@ from panther_pipeline.metrics.config import (
 from panther_pipeline.model.backbone import Backbone
 from panther_pipeline.report import (
     alert_budget_plot,
+    candidate,
     fraud_plot,
     model_card,
     motifs,
@@ -39,6 +40,7 @@ from panther_pipeline.report import (
     timeline_plot,
     user_map,
 )
+from panther_pipeline.report.candidate import RegistryConfig
 from panther_pipeline.report.model_card import CardConfig, CardContent
 from panther_pipeline.report.motifs import MotifConfig
 from panther_pipeline.report.prototypes import PrototypeConfig
@@ -199,6 +201,13 @@ def describe_run(
 ) -> dict[str, str]:
     """Commit, seed, fingerprints, counts and periods."""
     return run_facts.describe_run(token_sequences, backbone, code_version, seed, transfer_report)
+
+
+def describe_candidate(
+    metrics: list[dict[str, Any]], fraud_scores: pl.DataFrame, facts: dict[str, str], config: RegistryConfig
+) -> dict[str, Any]:
+    """What the registry of models is told of this run's scorer; the tracking hook tells it."""
+    return candidate.describe_candidate(metrics, fraud_scores, facts, config)
 
 
 def write_model_card(
