@@ -15,7 +15,9 @@ from mlflow.utils.validation import _validate_metric_name
 from pydantic import Field
 
 from panther_pipeline.config import Config
+from panther_pipeline.datasets import TableDataset
 from panther_pipeline.hooks.tracking import TrackingHook, metric_name
+from panther_pipeline.mlflow_model import registry
 from panther_pipeline.parameters import flatten
 
 
@@ -31,6 +33,66 @@ class Block(Config):
 def test_typed_parameters_are_logged_key_by_key():
     assert flatten({"model": Block()}) == {"model.inner.width": 3, "model.names": ["a"]}
     assert flatten({"seed": 7}) == {"seed": 7}
+
+
+CANDIDATE = {"registry": {"name": "m"}, "tags": {"value": "0.5"}}
+PARTS = {"backbone": "backbone", "tokenizer": "tokenizer", "head": "fraud_head", "store": "online_store"}
+
+
+def finish_with_candidate(hook, candidate):
+    hook.after_catalog_created(
+        DataCatalog(
+            {"model_candidate": MemoryDataset()}
+            | {name: TableDataset(filepath=f"data/{name}") for name in PARTS.values()}
+        )
+    )
+    hook.after_dataset_saved("model_candidate", candidate, None)
+    hook.after_pipeline_run(run_params={}, pipeline=None, catalog=None)
+
+
+def test_scorer_is_registered_before_the_run_ends(started, monkeypatch):
+    hook, status = started
+    told = []
+
+    def register(candidate, artifacts, run_id):
+        told.append((candidate, {part: str(path) for part, path in vars(artifacts).items()}, run_id, status()))
+
+    monkeypatch.setattr(registry, "register_scorer", register)
+    finish_with_candidate(hook, CANDIDATE)
+    paths = {part: f"data/{name}" for part, name in PARTS.items()}
+    assert told == [(CANDIDATE, paths, hook.run_id, "RUNNING")]
+    assert status() == "FINISHED"
+
+
+def test_run_without_candidate_registers_nothing(started, monkeypatch):
+    hook, status = started
+    monkeypatch.setattr(registry, "register_scorer", lambda *arguments: pytest.fail("registered"))
+    finish_with_candidate(hook, {})
+    assert status() == "FINISHED"
+
+
+def test_refused_model_costs_a_warning_and_the_run_finishes(started, monkeypatch, caplog):
+    hook, status = started
+    monkeypatch.setattr(registry, "register_scorer", refuse)
+    finish_with_candidate(hook, CANDIDATE)
+    assert status() == "FINISHED"
+    assert [r.message for r in caplog.records if r.levelname == "WARNING"] == [
+        "MLflow did not take the model (RuntimeError: no route to host); the run goes on."
+    ]
+
+
+def test_candidate_of_an_earlier_run_is_not_registered_again(started, monkeypatch):
+    hook, _ = started
+    monkeypatch.setattr(registry, "register_scorer", lambda *arguments: pytest.fail("registered"))
+    run_id = hook.run_id
+    hook.after_catalog_created(DataCatalog({"model_candidate": MemoryDataset()}))
+    hook.after_dataset_saved("model_candidate", CANDIDATE, None)
+    monkeypatch.setattr(MlflowHook, "after_context_created", lambda self, context: None)
+    monkeypatch.setattr(MlflowHook, "before_pipeline_run", lambda self, **_: setattr(self, "run_id", run_id))
+    monkeypatch.setattr("panther_pipeline.hooks.tracking.read_code_version", lambda path: {})
+    hook._context = type("Context", (), {"project_path": Path()})()
+    hook.before_pipeline_run(run_params={}, pipeline=None, catalog=None)
+    hook.after_pipeline_run(run_params={}, pipeline=None, catalog=None)
 
 
 @pytest.mark.parametrize("metric", ["hr@1", "recall@0.1%", "card_precision@100", "recall_at_fpr=1%"])

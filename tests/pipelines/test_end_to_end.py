@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from pathlib import Path
 
 import mlflow
 import polars as pl
@@ -84,6 +85,16 @@ def test_run_is_one_tracked_run_with_all_it_needs(finished_project):
     assert any(name.startswith("pretrain/") for name in run.data.metrics)
     assert "model_card.html" in {a.path for a in client.list_artifacts(run.info.run_id)}
     assert {i.dataset.name for i in run.inputs.dataset_inputs} >= {"raw_transactions", "raw_profiles"}
+
+
+def test_run_registers_its_scorer_as_the_first_champion(finished_project, metrics):
+    client = mlflow.MlflowClient(f"sqlite:///{finished_project}/mlflow.db")
+    model = client.get_registered_model("panther_test")
+    version = client.get_model_version("panther_test", str(model.aliases["champion"]))
+    wanted = metrics.filter(task="fraud", model="panther_head", metric="average_precision", split="test")
+    assert float(version.tags["value"]) == wanted["value"][0]
+    assert client.get_run(version.run_id).info.status == "FINISHED"
+    assert Path(client.get_model_version_download_uri("panther_test", version.version)).is_relative_to(finished_project)
 
 
 @pytest.fixture(scope="module")

@@ -30,6 +30,7 @@ from panther_pipeline.metrics.user_label import USER_LABEL_MODELS
 from panther_pipeline.model.backbone import Backbone
 from panther_pipeline.model.config import ModelConfig
 from panther_pipeline.pipelines.evaluate import create_pipeline
+from panther_pipeline.report.candidate import RegistryConfig
 from panther_pipeline.report.model_card import CardConfig
 from panther_pipeline.report.motifs import MotifConfig
 from panther_pipeline.report.prototypes import PrototypeConfig
@@ -49,8 +50,19 @@ BLOCKS = {
     "costs": CostConfig,
     "fraud": FraudMetricsConfig,
     "merchant_risk": MerchantRiskMetricsConfig,
+    "registry": RegistryConfig,
 }
 VALUES = {
+    "registry": {
+        "enabled": True,
+        "name": "panther_test",
+        "metric": "average_precision",
+        "split": "test",
+        "alias": "champion",
+        "min_gain": 0.0,
+        "incomparable": "keep",
+        "versions": "every_run",
+    },
     "fraud": {"short_history": 5},
     "costs": {"review": 5.0, "missed_share": 1.0, "missed_fixed": 0.0},
     "ranking": {"max_users": None, "seed": 0, "batch_size": 8, "exclude_seen": False},
@@ -218,7 +230,7 @@ def run_evaluate(sequences, **changes) -> dict:
     catalog = DataCatalog({name: MemoryDataset(value, copy_mode="assign") for name, value in inputs.items()})
     kept = (
         "next_transaction_ranks", "metrics", "alert_budgets", "motifs", "prototype_weights", "prototype_summary",
-        "user_timeline", "model_card",
+        "user_timeline", "model_card", "model_candidate",
     )  # fmt: skip
     for name in kept:
         catalog[name] = KeptDataset(copy_mode="assign")
@@ -249,6 +261,15 @@ def test_evaluate_measures_every_model_of_both_tasks(outputs):
     assert models["merchant_risk"] == set(MERCHANT_MODELS)
     keys = [tuple(r[key] for key in ("task", "model", "metric", "split")) for r in metrics]
     assert len(keys) == len(set(keys))
+
+
+def test_evaluate_offers_the_served_head_to_the_registry(outputs):
+    wanted = {"task": "fraud", "model": "panther_head", "metric": "average_precision", "split": "test"}
+    (record,) = [r for r in outputs["metrics"] if wanted.items() <= r.items()]
+    offered = json.loads(json.dumps(outputs["model_candidate"], allow_nan=False))
+    assert float(offered["tags"]["value"]) == record["value"]
+    assert offered["tags"]["seed"] == "77"
+    assert offered["registry"] == VALUES["registry"]
 
 
 def test_evaluate_measures_labels_of_users_and_shows_them(outputs):

@@ -20,7 +20,7 @@ from panther_pipeline.online.decision import Decision
 from panther_pipeline.online.schema import AttributeSchema, EventSchema
 
 _ID_CHARS, _CATEGORY_CHARS, _LARGEST_NUMBER = 128, 256, 10**18
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_UNUSABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # control characters, halves of surrogate pairs
 _ROUNDED = re.compile(SCIENTIFIC_ID)
 _AMOUNT = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,2})?")
 _INSTANT = re.compile(
@@ -135,8 +135,8 @@ def _read_text(cell: Any, most: int) -> str:
         raise _RefusedError("must be text, as in the ledger")
     if not 1 <= len(cell) <= most:
         raise _RefusedError(f"must have 1 to {most} characters")
-    if _CONTROL.search(cell):
-        raise _RefusedError("must have no control characters")
+    if _UNUSABLE.search(cell):
+        raise _RefusedError("must have no control characters and be writable in UTF-8")
     return cell
 
 

@@ -1,6 +1,7 @@
 """The scorer behind MLflow's interface: a frame of events in, a frame of decisions out, nothing kept in between."""
 
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ from panther_pipeline.features.event import OnlineEvent
 from panther_pipeline.mlflow_model.frames import read_frame, write_frame
 from panther_pipeline.online.load import ScorerArtifacts, load_scorer
 from panther_pipeline.online.scorer import OnlineScorer
+from panther_pipeline.units import SECOND_US
 
 
 class ScorerModel(PythonModel):
-    """Scores as of the instant the online store was built: events of a call change nothing, whatever their order."""
+    """Scores as of the instant of its online store: events of a call change nothing, whatever their order."""
 
     def __init__(self) -> None:
         self._scorer: OnlineScorer | None = None
@@ -71,9 +73,12 @@ def score_frame(scorer: OnlineScorer, frame: pd.DataFrame, explain: bool = False
         return write_frame(scorer.score(events, explain=explain), explain)
     except TooLateError:
         row = next(row for row, event in enumerate(events) if _is_too_late(scorer, event))
+        facts = scorer.facts
+        as_of = datetime.fromtimestamp(facts.as_of_us // SECOND_US, UTC).isoformat()
         raise SourceError(
-            f"row {row} (the first is 0), column event_time: lies before what the store still knows of its user one by "
-            "one. No row was scored."
+            f"row {row} (the first is 0), column event_time: older than what the online store, as of {as_of}, can "
+            f"answer for (embedding.store: {facts.lateness_days} days back, {facts.num_recent_events} events of a user)."
+            " No row was scored."
         ) from None
 
 
