@@ -77,7 +77,7 @@ def score_frame(scorer: OnlineScorer, frame: pd.DataFrame, explain: bool = False
         as_of = datetime.fromtimestamp(facts.as_of_us // SECOND_US, UTC).isoformat()
         raise SourceError(
             f"row {row} (the first is 0), column event_time: older than what the online store, as of {as_of}, can "
-            f"answer for (embedding.store: {facts.lateness_days} days back, {facts.num_recent_events} events of a user)."
+            f"answer for (embedding.store: {facts.lateness_days} days back, {facts.num_recent_events} events a user)."
             " No row was scored."
         ) from None
 
