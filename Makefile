@@ -23,7 +23,7 @@ demo: setup run ## install, run all pipelines on the simulated ledger, say where
 run: setup ## all pipelines on the simulated ledger
 	$(BIN)/kedro run
 
-serve: setup ## scores over HTTP, from what the last run left; http://127.0.0.1:8080
+serve: setup ## scores over HTTP and a page to look at them, from what the last run left; http://127.0.0.1:8080
 	$(BIN)/python -m panther_pipeline.serving
 
 viz: setup ## the pipelines in a browser

@@ -1,5 +1,6 @@
 """What an online store says of itself: of which run it is, and which events it can score."""
 
+from collections.abc import Mapping
 from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError
@@ -14,6 +15,7 @@ from panther_pipeline.tokenizer.tokenizer import Tokenizer
 
 VERSION = 2
 _LATEST_US = 4_102_444_800_000_000  # the year 2100; the service's own clock is the closer bound
+_MOST_KNOWN = 30  # values of a category that documentation shows
 
 
 class AttributeFacts(Config):
@@ -33,10 +35,13 @@ class EventFacts(Config):
     earliest_us: int  # int64 microseconds UTC
     has_labels: bool
 
-    def as_schema(self) -> EventSchema:
-        """The same for a service."""
+    def as_schema(self, known: Mapping[str, tuple[str, ...]]) -> EventSchema:
+        """The same for a service, with the values that the tokenizer knows of each category."""
         return EventSchema(
-            attributes=tuple(AttributeSchema(**attribute.model_dump()) for attribute in self.attributes),
+            attributes=tuple(
+                AttributeSchema(**attribute.model_dump(), known=known.get(attribute.name, ()))
+                for attribute in self.attributes
+            ),
             has_counterparty=self.has_counterparty,
             amount_range_cents=self.amount_range_cents,
             earliest_us=self.earliest_us,
@@ -79,9 +84,14 @@ class StoreFacts(Config):
             ) from None
 
 
+def known_values(tokenizer: Tokenizer) -> dict[str, tuple[str, ...]]:
+    """By column, the most frequent categories of the training events, the most frequent first."""
+    return {field.column: tuple(field.categories[:_MOST_KNOWN]) for field in tokenizer.fields if field.categories}
+
+
 def describe_events(schema: LedgerSchema, tokenizer: Tokenizer) -> EventFacts:
     """The events of a ledger; examples are the most frequent values that the tokenizer knows."""
-    frequent = {field.column: field.categories[0] for field in tokenizer.fields if field.categories}
+    frequent = {column: values[0] for column, values in known_values(tokenizer).items()}
     attributes = [
         AttributeFacts(name=a.name, kind=a.kind, example=frequent.get(a.name, "A") if a.kind == "category" else 1.0)
         for a in schema.attributes

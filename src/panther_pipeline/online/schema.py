@@ -12,6 +12,7 @@ class AttributeSchema:
     kind: Literal["category", "number"]
     example: str | float  # a value of the ledger that may be shown in public documentation
     required: bool = False  # whether an event without it is refused
+    known: tuple[str, ...] = ()  # categories of the ledger, the most frequent first
 
 
 @dataclass(frozen=True, kw_only=True)

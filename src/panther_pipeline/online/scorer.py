@@ -28,15 +28,17 @@ from panther_pipeline.online.decision import (
     UserTimeline,
 )
 from panther_pipeline.online.encoding import encode_event, name_event
-from panther_pipeline.online.facts import StoreFacts
+from panther_pipeline.online.facts import StoreFacts, known_values
 from panther_pipeline.online.history import CachedForecast, UserHistory
 from panther_pipeline.online.ingest import Ingestor
 from panther_pipeline.online.reasons import Explainer
+from panther_pipeline.online.recent_users import RecentUsers
 from panther_pipeline.online.record import UserRecord
 from panther_pipeline.online.refresh import NO_EVENT
 from panther_pipeline.online.schema import EventSchema
 from panther_pipeline.scoring.head import FraudHead
 
+_RECENT_USERS = 100  # remembered to be looked at
 _USERS_PER_REFRESH = 64  # one pass of the backbone: whoever wants a score meanwhile waits some milliseconds
 
 
@@ -77,6 +79,7 @@ class OnlineScorer:
         self._columns_F = np.array([self._features.names.index(name) for name in head.feature_names], dtype=np.int64)
         self._touched = dict.fromkeys(touched)  # users to embed again: a set in order of arrival
         self._categories = ingestor.activity.attributes
+        self._recent = RecentUsers(_RECENT_USERS)
 
     @property
     def identity(self) -> dict[str, str]:
@@ -91,7 +94,7 @@ class OnlineScorer:
     @property
     def schema(self) -> EventSchema:
         """Which parts an event of the served ledger has."""
-        return self.facts.events.as_schema()
+        return self.facts.events.as_schema(known_values(self._tokenizer))
 
     @property
     def feature_names(self) -> list[str]:
@@ -106,6 +109,7 @@ class OnlineScorer:
         Raises:
             TooLateError: an event lies before what the store still knows of its user one by one.
         """
+        self._recent.note(event.user_id for event in events)
         inputs = [self.inputs(event) for event in events]
         if not inputs:
             return []
@@ -151,6 +155,7 @@ class OnlineScorer:
             One status per event, in order; of the first events alone if the records have moved to another generation
             meanwhile, with these events. The others belong to the scorer of that one.
         """
+        self._recent.note(event.user_id for event in events)
         ingested: list[Ingested] = []
         for event in events:
             try:
@@ -216,6 +221,13 @@ class OnlineScorer:
             events=tuple(PastTransaction(time_us=time_us, token=token, surprise=s) for time_us, token, s in rows),
             expected=self._name_expected(history.forecast),
         )
+
+    def sample_users(self, num: int) -> list[str]:
+        """At most `num` users that the store knows: those that events came from last, then others."""
+        recent = list(self._recent)
+        found = self.store.get_many([("user", user_id) for user_id in recent])
+        known = [user_id for user_id, packed in zip(recent, found, strict=True) if packed is not None]
+        return list(dict.fromkeys([*known, *self.store.sample_users(num)]))[:num]
 
     def _complete(self, event: OnlineEvent) -> OnlineEvent:
         """As `valid_events` has it: an empty category is called so."""

@@ -1,12 +1,13 @@
 """Answers as bytes: scores, and refusals that are small and repeat nothing of the request."""
 
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from fastapi.responses import Response
 from starlette.types import Send
 
-from panther_pipeline.online.decision import Decision, NextTransactions
+from panther_pipeline.online.decision import Decision, NextTransactions, PastTransaction, UserTimeline
 
 MAX_REFUSAL_BYTES = 1_024
 _MOST_PROBLEMS = 5
@@ -61,3 +62,14 @@ def score_content(score: Decision) -> dict[str, Any]:
 def next_content(found: NextTransactions) -> dict[str, Any]:
     """Next transactions as they are written."""
     return {**vars(found), "expected": list(map(vars, found.expected))}
+
+
+def timeline_content(found: UserTimeline, num: int) -> dict[str, Any]:
+    """The newest `num` events of a user as they are written, oldest first."""
+    events = list(map(_event_content, found.events[-num:]))
+    return {**vars(found), "events": events, "expected": list(map(vars, found.expected))}
+
+
+def _event_content(event: PastTransaction) -> dict[str, Any]:
+    instant = datetime.fromtimestamp(0, UTC) + timedelta(microseconds=event.time_us)
+    return {"event_time": instant.isoformat(), "token": event.token, "surprise": event.surprise}

@@ -1,5 +1,6 @@
-"""The application: five questions that one may ask, and one form of refusal for whatever is asked wrongly."""
+"""The application: seven questions that one may ask, and one form of refusal for whatever is asked wrongly."""
 
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Annotated, Any, Literal, TypeVar
@@ -14,7 +15,7 @@ from starlette.types import ASGIApp
 
 from panther_pipeline import __version__
 from panther_pipeline.errors import StoreMovedError, TooLateError
-from panther_pipeline.serving.answers import JsonAnswer, busy, next_content, refusal, score_content
+from panther_pipeline.serving.answers import JsonAnswer, busy, next_content, refusal, score_content, timeline_content
 from panther_pipeline.serving.config import ServingConfig, read_api_key
 from panther_pipeline.serving.contracts import to_refusal
 from panther_pipeline.serving.limits import Gate, KeyGuard, Watch
@@ -25,9 +26,12 @@ from panther_pipeline.serving.openapi import (
     NextAnswer,
     ReadyAnswer,
     ScoreAnswer,
+    UserAnswer,
+    UsersAnswer,
     describe,
     refusals,
 )
+from panther_pipeline.serving.page_files import add_page
 from panther_pipeline.serving.scorer import Scorer
 from panther_pipeline.serving.service import Service
 from panther_pipeline.serving.strict_json import MalformedJson, parse_json
@@ -35,7 +39,18 @@ from panther_pipeline.serving.strict_json import MalformedJson, parse_json
 T = TypeVar("T")
 _BODY = refusals(400, 401, 408, 413, 415, 422, 500, 503)
 _LONG_BYTES = 8_192  # some 40 events, which take a few ms to check
-WORK = frozenset({("POST", "/score"), ("POST", "/events"), ("POST", "/next"), ("GET", "/next")})
+WORK = frozenset(
+    {
+        ("POST", "/score"),
+        ("POST", "/events"),
+        ("POST", "/next"),
+        ("GET", "/next"),
+        ("POST", "/user"),
+        ("GET", "/users"),
+    }
+)
+_MOST_USERS = 100  # of one list
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z.-]+)(:[0-9]*)?")
 
 
 def create_app(load_scorer: Callable[[], Scorer], config: ServingConfig) -> ASGIApp:
@@ -83,6 +98,8 @@ def build_routes(service: Service, *, with_key: bool) -> FastAPI:
     _add_description(app, service, with_key=with_key)
     _add_events(app, service)
     _add_next(app, service)
+    _add_users(app, service)
+    add_page(app)
     return app
 
 
@@ -158,6 +175,39 @@ def _add_next(app: FastAPI, service: Service) -> None:
         body = await _body(service, request)
         with service.using() as loaded:
             return await foresee(loaded, *await _read(service, body, loaded.contract.read_next))
+
+
+def _add_users(app: FastAPI, service: Service) -> None:
+    config = service.config
+    shown: dict[int | str, dict[str, Any]] = {200: {"model": UserAnswer}, **refusals(404)}
+
+    @app.post("/user", responses=shown | _BODY, summary="What is known of a user, event by event")
+    async def user(request: Request) -> Response:
+        body = await _body(service, request)
+        with service.using() as loaded:
+            user_id = await _read(service, body, loaded.contract.read_user)
+            found = await service.call(loaded.scorer.user, user_id)
+            identity = loaded.scorer.identity
+        if found is None:
+            return refusal(404, "unknown_user")
+        return JsonAnswer({"user": timeline_content(found, config.max_timeline), "identity": identity})
+
+    listed: dict[int | str, dict[str, Any]] = {200: {"model": UsersAnswer}, **refusals(401, 403, 422, 500, 503)}
+
+    @app.get("/users", responses=listed, summary="Some users, to look at")
+    async def users(request: Request, k: Annotated[int, Query(ge=1, le=_MOST_USERS)] = 20) -> Response:
+        service.require_ready()
+        if not config.lists_users(_named_host(request)):
+            return refusal(403, "users_are_not_shown")
+        with service.using() as loaded:
+            found = await service.call(loaded.scorer.sample_users, k)
+        return JsonAnswer({"users": found}, headers={"Cache-Control": "no-store"})
+
+
+def _named_host(request: Request) -> str | None:
+    """The host that a request names, without its port; None where it names none that can be read."""
+    named = _HOST.fullmatch(request.headers.get("host", ""))
+    return named[1] if named else None
 
 
 def _is_utf8(query: bytes) -> bool:

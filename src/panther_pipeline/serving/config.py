@@ -36,6 +36,8 @@ class ServingConfig(Config):
     refresh_latest_s: float = Field(default=30.0, gt=0)  # never idle for so long: one refresh goes between requests
     reload_interval_s: float = Field(default=5.0, gt=0)  # how often to look whether a new online store is published
     max_next: int = Field(default=100, ge=1, le=1_000)  # most next transactions that one may ask for
+    max_timeline: int = Field(default=192, ge=1, le=10_000)  # most past events that are shown of a user
+    show_users: bool | None = None  # list users for the page; null = where this machine alone can reach the service
     max_future_s: int | None = Field(default=86_400, ge=0)  # an event may lie so far ahead of the clock; null = any
     allow_card_numbers: bool = False  # accept ids that are card numbers: for public ledgers whose ids look like them
     switch_interval_s: float = Field(default=0.0005, gt=0)  # Python lets go of a thread after this; 5 ms delays answers
@@ -52,10 +54,26 @@ class ServingConfig(Config):
     @property
     def is_public(self) -> bool:
         """Whether other machines can reach the address."""
-        try:
-            return not ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host != "localhost"
+        return not is_own_address(self.host)
+
+    def lists_users(self, asked_at: str | None) -> bool:
+        """Whether a caller may see a list of users.
+
+        Args:
+            asked_at: the host name of the request. Where the service listens on this machine alone it is checked too:
+                a proxy in front names another, and so does a foreign page whose name was made to lead here.
+        """
+        if self.show_users is None:
+            return not self.is_public and asked_at is not None and is_own_address(asked_at)
+        return self.show_users
+
+
+def is_own_address(host: str) -> bool:
+    """Whether a host name leads to this machine and from no other."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def read_api_key(config: ServingConfig, environment: Mapping[str, str] = os.environ) -> str | None:

@@ -6,7 +6,7 @@ and an unknown one is refused. Errors carry a place in our schema and a reason c
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Any, Literal
@@ -70,6 +70,7 @@ class EventContract:
         fields = self._event_fields()
         self.scored_model = create("EventToScore", __base__=_Closed, **fields)
         self.ingested_model = create("EventToIngest", __base__=_Closed, **fields, **self._label_fields())
+        self.user_model = create("UserToShow", __base__=_Closed, user_id=(self._identifier(), ...))
         self.next_model = create(
             "UserToForesee", __base__=_Closed, user_id=(self._identifier(), ...), k=self._k_field()
         )
@@ -103,6 +104,14 @@ class EventContract:
         """
         asked = _validate(self.next_model, body, ())
         return asked.user_id, asked.k
+
+    def read_user(self, body: Any) -> str:
+        """User asked for.
+
+        Raises:
+            RequestValidationError: as `read_scored`.
+        """
+        return _validate(self.user_model, body, ()).user_id
 
     def example(self, *, with_label: bool = False) -> dict[str, Any]:
         """An event that this contract accepts."""
@@ -189,11 +198,11 @@ class EventContract:
 
     def _value(self, attribute: AttributeSchema) -> Any:
         if attribute.kind == "category":
-            return self._text(_TEXT_PATTERN, MAX_CATEGORY_CHARS, is_id=False)
+            return self._text(_TEXT_PATTERN, MAX_CATEGORY_CHARS, is_id=False, examples=attribute.known)
         bounds = {"type": "number", "minimum": -_LARGEST_NUMBER, "maximum": _LARGEST_NUMBER}
         return Annotated[float, PlainValidator(self._read_number), WithJsonSchema(bounds)]
 
-    def _text(self, pattern: str, max_chars: int, *, is_id: bool) -> Any:
+    def _text(self, pattern: str, max_chars: int, *, is_id: bool, examples: Sequence[str] = ()) -> Any:
         def read(value: Any) -> str:
             if not isinstance(value, str):
                 raise _problem("not_text")
@@ -207,7 +216,8 @@ class EventContract:
                 raise _problem("card_number")
             return value
 
-        text = {"type": "string", "minLength": 1, "maxLength": max_chars, "pattern": pattern}
+        text: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": max_chars, "pattern": pattern}
+        text |= {"examples": list(examples)} if examples else {}
         return Annotated[str, PlainValidator(read), WithJsonSchema(text)]
 
     def _read_number(self, value: Any) -> float:

@@ -18,8 +18,9 @@ from panther_pipeline.serving.answers import busy, refusal, send_answer
 from panther_pipeline.serving.config import ServingConfig
 from panther_pipeline.serving.logs import SERVICE_LOGGER, describe_exception, log_request
 from panther_pipeline.serving.metrics import Metrics
+from panther_pipeline.serving.page_files import PAGE_PATHS
 
-_OPEN_TO_ALL = frozenset({"/healthz", "/readyz"})  # a probe has no key and learns nothing but whether we are up
+_OPEN_TO_ALL = frozenset({"/healthz", "/readyz", *PAGE_PATHS})  # a probe has no key, the page asks for it
 _CLOSE = {"Connection": "close"}
 _JSON = re.compile(rb'application/json[ \t]*(;[ \t]*charset="?utf-8"?[ \t]*)?', re.IGNORECASE)
 _LENGTH = re.compile(rb"[0-9]{1,18}")

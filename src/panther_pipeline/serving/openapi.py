@@ -1,12 +1,13 @@
 """The description of the interface, for the ledger that is served: its attributes, its bounds, valid examples."""
 
+from datetime import datetime
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, Field
 
-from panther_pipeline.online.decision import Decision, Ingested, NextTransactions
+from panther_pipeline.online.decision import Decision, ExpectedTransaction, Ingested, NextTransactions
 from panther_pipeline.serving.contracts import EventContract
 
 _DEFINITIONS = "#/components/schemas/{model}"
@@ -31,6 +32,35 @@ class NextAnswer(BaseModel):
 
     next: NextTransactions
     identity: dict[str, str]
+
+
+class ShownEvent(BaseModel):
+    """An event of the past as the model read it."""
+
+    event_time: datetime
+    token: str
+    surprise: float = Field(description="Nats, when it happened.")
+
+
+class Timeline(BaseModel):
+    """The newest events of a user, oldest first, and what is expected next."""
+
+    history_length: int
+    events: list[ShownEvent]
+    expected: list[ExpectedTransaction]
+
+
+class UserAnswer(BaseModel):
+    """What is known of a user."""
+
+    user: Timeline
+    identity: dict[str, str]
+
+
+class UsersAnswer(BaseModel):
+    """Some users of whom something is known: those that events came from last, then others."""
+
+    users: list[str]
 
 
 class HealthAnswer(BaseModel):
@@ -72,6 +102,7 @@ def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
 _MEANING = {
     400: "The body is not JSON that is accepted.",
     401: "X-API-Key is missing or wrong.",
+    403: "Users are listed where serving.show_users says so.",
     404: "Nothing is known of the user.",
     408: "The body came too slowly.",
     413: "The body is too large.",
@@ -91,13 +122,19 @@ def describe(app: FastAPI, contract: EventContract, *, with_key: bool) -> dict[s
         with_key: whether callers must show an API key.
     """
     document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-    models = {"/score": contract.scored_model, "/events": contract.ingested_model, "/next": contract.next_model}
+    models = {
+        "/score": contract.scored_model,
+        "/events": contract.ingested_model,
+        "/next": contract.next_model,
+        "/user": contract.user_model,
+    }
     for path, model in models.items():
         _add_definitions(document, model)
-        example = {"user_id": "user-1"} if path == "/next" else contract.example(with_label=path == "/events")
+        is_event = path in ("/score", "/events")
+        example = contract.example(with_label=path == "/events") if is_event else {"user_id": "user-1"}
         schema: dict[str, Any] = {"$ref": _DEFINITIONS.format(model=model.__name__)}
         examples = {"one": {"value": example}}
-        if path != "/next":
+        if is_event:
             schema = {"anyOf": [schema, _list_of(schema, contract.max_events)]}
             examples["many"] = {"value": {"events": [example]}}
         document["paths"][path]["post"]["requestBody"] = {

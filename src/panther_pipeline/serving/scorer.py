@@ -43,6 +43,10 @@ class Scorer(Protocol):
         """What is known of a user; None for a user without history."""
         ...
 
+    def sample_users(self, num: int) -> list[str]:
+        """At most `num` users of whom something is known: those that events came from last, then others."""
+        ...
+
     def refresh(self) -> int:
         """Embed some users that events touched and return how many; 0 when none is left.
 

@@ -5,6 +5,7 @@ socket and waits for what is in flight. Whoever balances the load has that long 
 """
 
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -14,7 +15,7 @@ import uvicorn
 
 from panther_pipeline.serving.app import guard
 from panther_pipeline.serving.config import ServingConfig, read_api_key
-from panther_pipeline.serving.logs import configure_logging
+from panther_pipeline.serving.logs import SERVICE_LOGGER, configure_logging
 from panther_pipeline.serving.protocol import guard_connections
 from panther_pipeline.serving.scorer import Scorer
 from panther_pipeline.serving.service import Service
@@ -48,6 +49,14 @@ class DrainingServer(uvicorn.Server):
         super().__init__(config)
         self._service = service
         self._leave_at: float | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and say where the page is."""
+        await super().startup(sockets)
+        for listener in (listener for server in self.servers for listener in server.sockets):
+            host, port = listener.getsockname()[:2]
+            address = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+            SERVICE_LOGGER.info("the page is there", extra={"fields": {"page": address}})
 
     def leave(self) -> None:
         """Stop without waiting: nothing was served yet."""

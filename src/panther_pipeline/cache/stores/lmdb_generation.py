@@ -1,6 +1,7 @@
 """A generation as one LMDB file: written once, published, then only read."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any, Self
 
@@ -96,6 +97,15 @@ class GenerationFile:
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         with self._env.begin() as txn:
             return [txn.get(key) for key in keys]
+
+    def first_keys(self, prefix: bytes, num: int) -> list[bytes]:
+        """At most `num` keys that begin so, in their order."""
+        with self._env.begin() as txn:
+            cursor = txn.cursor()
+            if not cursor.set_range(prefix):
+                return []
+            keys = takewhile(lambda key: key.startswith(prefix), cursor.iternext(values=False))
+            return list(islice(keys, num))
 
 
 def _write_file(path: Path, records: Iterable[tuple[Key, bytes]], tally: RecordsTally) -> None:

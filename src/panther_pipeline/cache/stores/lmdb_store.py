@@ -13,7 +13,7 @@ from typing import Any, Self
 from panther_pipeline.cache.stores.lmdb_carry import LIVE, Layers, take_over
 from panther_pipeline.cache.stores.lmdb_generation import GenerationFile
 from panther_pipeline.cache.stores.lmdb_live import LiveFile, LiveSettings, SealedError
-from panther_pipeline.cache.stores.record_store import Change, Key, Replay
+from panther_pipeline.cache.stores.record_store import Change, Key, Replay, encode_key
 from panther_pipeline.errors import ArtifactError, StoreError, StoreMovedError
 from panther_pipeline.lock import taken
 from panther_pipeline.publish import read_manifest
@@ -96,6 +96,11 @@ class LmdbStore:
     def is_outdated(self) -> bool:
         layers = self._current()
         return read_manifest(self._folder)["generation"] != layers.generation or layers.live.sealed_to is not None
+
+    def sample_users(self, num: int) -> list[str]:
+        """The first in the order of their ids. One whose id is longer than a key is not among them."""
+        keys = self._current().base.first_keys(encode_key(("user", "?"))[:1], num)
+        return [key[1:].decode("utf-8") for key in keys]
 
     def reopen_if_changed(self) -> bool:
         if read_manifest(self._folder)["generation"] == self.generation:

@@ -74,6 +74,10 @@ class RecordStore(Records, Protocol):
         """
         ...
 
+    def sample_users(self, num: int) -> list[str]:
+        """Ids of at most `num` users of the generation, to look at; none where the store cannot list them."""
+        ...
+
     def reopen_if_changed(self) -> bool:
         """Move to the published generation if it is another one; whether it was.
 

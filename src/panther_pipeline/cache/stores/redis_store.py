@@ -89,6 +89,10 @@ class RedisStore:
         live, _ = read_live(self._client, self._names)
         return read_manifest(self._client, self._name)["generation"] != generation or live != generation
 
+    def sample_users(self, num: int) -> list[str]:
+        """None: to list keys, Redis looks at those of every store it keeps."""
+        return []
+
     def reopen_if_changed(self) -> bool:
         before = self._current()
         if read_manifest(self._client, self._name)["generation"] == before.generation:

@@ -1,0 +1,62 @@
+// What the service's codes mean to a reader.
+
+const REASONS = {
+  api_key: "The key is missing or wrong.",
+  body_too_large: "The transaction is too long.",
+  internal: "The service failed; its log says where.",
+  not_ready: "The service is still loading.",
+  overloaded: "The service is full at this moment.",
+  too_many_connections: "The service has too many connections at this moment.",
+  unknown_user: "Nothing is known of this user yet.",
+  users_are_not_shown: "This service lists no users: type an id.",
+};
+const PROBLEMS = {
+  card_number: "looks like a card number, which is not accepted",
+  control_character: "holds a control character",
+  in_the_future: "lies in the future",
+  malformed_id: "is no id: white space around it, or rounded by a spreadsheet",
+  missing: "is needed",
+  more_than_2_decimals: "has more than 2 decimals",
+  no_such_instant: "is no time that exists",
+  not_a_number: "is not a number",
+  not_an_amount: "is not an amount such as 12.50",
+  not_an_instant_with_offset: "is no date and time",
+  not_text: "is not a text",
+  out_of_range: "is out of range",
+  wrong_length: "is empty or too long",
+};
+const STATUSES = {
+  accepted: "Taken in.",
+  duplicate: "Already there: nothing changed.",
+  label_updated: "Already there: its label was taken over.",
+  too_late: "Too old: what lies behind it is no longer known one by one. It counts after the next run.",
+};
+
+export function sayStatus(status) {
+  return STATUSES[status] ?? status;
+}
+
+// Two sentences at most: what went wrong, and when to try again.
+export function sayRefusal({ error, problems = [] }, retryAfter) {
+  const parts = problems.map(({ where, reason }) => `${sayPlace(where)} ${PROBLEMS[reason] ?? reason.replaceAll("_", " ")}.`);
+  const text = parts.length ? parts.join(" ") : (REASONS[error] ?? `The service refused: ${error.replaceAll("_", " ")}.`);
+  return retryAfter ? `${text} Try again in ${retryAfter} s.` : text;
+}
+
+export function sayPlace(where) {
+  return where.replace(/^(attributes|body)\./, "").replaceAll("_", " ");
+}
+
+// `groceries|contactless|28-37` as the model names it, with room to break the line.
+export function sayToken(token) {
+  return token.replaceAll("|", " · ");
+}
+
+export function sayTime(iso) {
+  return iso.slice(0, 16).replace("T", " ");
+}
+
+export function sayProb(prob) {
+  const percent = 100 * prob;
+  return `${percent >= 10 ? percent.toFixed(0) : percent >= 0.1 ? percent.toFixed(1) : "< 0.1"} %`;
+}
