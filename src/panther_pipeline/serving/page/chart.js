@@ -10,8 +10,9 @@ export class Timeline {
   constructor(host, onChoose) {
     Object.assign(this, { host, onChoose, events: [], draft: null, chosen: -1 });
     new ResizeObserver(() => this.draw()).observe(host);
-    host.addEventListener("pointermove", (event) => this.chooseAt(event.clientX - host.getBoundingClientRect().left));
-    host.addEventListener("pointerdown", (event) => this.chooseAt(event.clientX - host.getBoundingClientRect().left));
+    for (const name of ["pointermove", "pointerdown"]) {
+      host.addEventListener(name, (event) => this.chooseAt(event.clientX - host.getBoundingClientRect().left));
+    }
     host.addEventListener("keydown", (event) => this.onKey(event));
   }
 
@@ -19,6 +20,7 @@ export class Timeline {
     this.events = events.map((event) => ({ ...event, ms: Date.parse(event.event_time) }));
     this.chosen = -1;
     this.draw();
+    this.choose(events.length - 1);
   }
 
   showDraft(draft) {
@@ -71,10 +73,9 @@ export class Timeline {
       lines.push(draw("line", { class: "grid", x1: MARGIN.left, x2: width - MARGIN.right, y1: this.y(nats), y2: this.y(nats) }));
       lines.push(draw("text", { x: MARGIN.left - 8, y: this.y(nats) + 4, "text-anchor": "end" }, nats));
     }
-    const days = Math.ceil(span / DAY_MS / Math.max(2, Math.floor(width / 110)));
-    for (let ms = Math.ceil(first / DAY_MS) * DAY_MS; ms <= first + span; ms += days * DAY_MS) {
-      const anchor = this.x(ms) > width - 40 ? "end" : this.x(ms) < 40 + MARGIN.left ? "start" : "middle";
-      lines.push(draw("text", { x: this.x(ms), y: this.y(0) + 18, "text-anchor": anchor }, isoDay(ms)));
+    for (const { ms, text } of ticks(first, first + span, Math.max(2, Math.floor(width / 110)))) {
+      if (this.x(ms) > width - 36) continue;
+      lines.push(draw("text", { x: this.x(ms), y: this.y(0) + 18, "text-anchor": "middle" }, text));
     }
     if (this.events.length) {
       const mean = this.y(this.events.reduce((sum, event) => sum + event.surprise, 0) / this.events.length);
@@ -107,6 +108,17 @@ function draw(name, attributes, text) {
   return element;
 }
 
-function isoDay(ms) {
-  return new Date(ms).toISOString().slice(0, 10);
+// First days of months, or days, at most `num`.
+function ticks(first, last, num) {
+  const days = Math.ceil((last - first) / DAY_MS / num);
+  const months = Math.ceil(days / 31);
+  const date = new Date(first);
+  const found = [];
+  for (let i = 1; found.length <= num; i++) {
+    const [month, day] = days > 20 ? [i * months, 1] : [0, date.getUTCDate() + i * days];
+    const ms = Date.UTC(date.getUTCFullYear(), date.getUTCMonth() + month, day);
+    if (ms > last) break;
+    found.push({ ms, text: new Date(ms).toISOString().slice(0, days > 20 ? 7 : 10) });
+  }
+  return found;
 }

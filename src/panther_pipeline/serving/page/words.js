@@ -11,19 +11,10 @@ const REASONS = {
   users_are_not_shown: "This service lists no users: type an id.",
 };
 const PROBLEMS = {
-  card_number: "looks like a card number, which is not accepted",
-  control_character: "holds a control character",
-  in_the_future: "lies in the future",
-  malformed_id: "is no id: white space around it, or rounded by a spreadsheet",
-  missing: "is needed",
-  more_than_2_decimals: "has more than 2 decimals",
-  no_such_instant: "is no time that exists",
-  not_a_number: "is not a number",
-  not_an_amount: "is not an amount such as 12.50",
-  not_an_instant_with_offset: "is no date and time",
-  not_text: "is not a text",
-  out_of_range: "is out of range",
-  wrong_length: "is empty or too long",
+  malformed_id: "no id: white space around it, or rounded by a spreadsheet",
+  missing: "needed",
+  not_an_amount: "not an amount such as 12.50",
+  not_an_instant_with_offset: "not a date and time",
 };
 const STATUSES = {
   accepted: "Taken in.",
@@ -38,7 +29,7 @@ export function sayStatus(status) {
 
 // Two sentences at most: what went wrong, and when to try again.
 export function sayRefusal({ error, problems = [] }, retryAfter) {
-  const parts = problems.map(({ where, reason }) => `${sayPlace(where)} ${PROBLEMS[reason] ?? reason.replaceAll("_", " ")}.`);
+  const parts = problems.map(({ where, reason }) => `${sayPlace(where)}: ${PROBLEMS[reason] ?? reason.replaceAll("_", " ")}.`);
   const text = parts.length ? parts.join(" ") : (REASONS[error] ?? `The service refused: ${error.replaceAll("_", " ")}.`);
   return retryAfter ? `${text} Try again in ${retryAfter} s.` : text;
 }
