@@ -100,3 +100,26 @@ def test_event_long_past_is_refused_not_guessed(finished_run, tmp_path):
     with pytest.raises(TooLateError, match="one by one"):
         scorer.score([replace(first, time_us=first.time_us + 40 * 86_400_000_000, event_id="again")])
     scorer.close()
+
+
+def test_users_met_last_are_listed_first(scorer, events, finished_run, tmp_path):
+    fresh = finished_run.scorer(tmp_path / "store", AS_OF)
+    known = sorted(finished_run.events["user_id"].unique())
+    assert fresh.sample_users(3) == known[:3]
+    later = [event for event in events if event.user_id not in known[:3]]
+    first = later[0]
+    other = next(event for event in later if event.user_id != first.user_id)
+    fresh.score([first, unlabelled(first, user_id="nobody", event_id="n1")])
+    fresh.ingest([other, unlabelled(other, user_id="newcomer", event_id="n2")])
+    assert fresh.sample_users(4) == ["newcomer", other.user_id, first.user_id, known[0]]  # nobody has no record
+    assert fresh.sample_users(1) == ["newcomer"]
+    assert len(set(fresh.sample_users(100))) == len(fresh.sample_users(100)) == len(known) + 1
+    fresh.close()
+
+
+def test_schema_holds_the_categories_the_tokenizer_knows(scorer, finished_run):
+    seen = finished_run.events["category"].unique().to_list()
+    (category,) = [attribute for attribute in scorer.schema.attributes if attribute.name == "category"]
+    assert category.known[0] == category.example
+    assert 1 < len(category.known) <= 30
+    assert set(category.known) <= set(seen)

@@ -163,6 +163,7 @@ def wire_cases() -> dict[str, bytes]:
                f"user_id={CANARY * 13}", "user_id=a&k=0", "user_id=a&k=" + "9" * 5000, "user_id=4111111111111111",
                "user_id=a&k=NaN", "k=3"]  # fmt: skip
     cases |= {f"next?{query[:40]}": head(f"/next?{query}", method="GET") for query in queries}
+    cases |= {f"users?k={k[:9]}": head(f"/users?k={k}", method="GET") for k in ("0", "101", "canary4711", "9" * 5000)}
     return cases | {
         "no content type": head("/score", f"Content-Length: {len(good)}") + good,
         "gzip": with_length("/score", good, JSON_TYPE, "Content-Encoding: gzip"),
@@ -175,6 +176,8 @@ def wire_cases() -> dict[str, bytes]:
         "length below zero": head("/score", f"Content-Type: {JSON_TYPE}", "Content-Length: -1"),
         "length canary": head("/score", f"Content-Type: {JSON_TYPE}", "Content-Length: canary4711"),
         "2 MB declared": head("/score", f"Content-Type: {JSON_TYPE}", "Content-Length: 2000000"),
+        "users for another host": f"GET /users HTTP/1.1\r\nHost: {CANARY}\r\n\r\n".encode(),
+        "users for no host": f"GET /users HTTP/1.1\r\nHost: [{CANARY}\r\n\r\n".encode(),
         "path": with_length(f"/{CANARY}", good),
         "path with a slash": with_length("/score/", good),
         "method": head("/score", method="GET"),
@@ -197,7 +200,8 @@ def all_requests() -> dict[str, bytes]:
         "alone": {"label": 1},
     }.items():
         cases[f"/events label: {name}"] = with_length("/events", raw(label))
-    cases |= {f"/next {name}": with_length("/next", body) for name, body in structures().items()}
+    for path in ("/next", "/user"):
+        cases |= {f"{path} {name}": with_length(path, body) for name, body in structures().items()}
     return cases | wire_cases()
 
 
@@ -301,7 +305,9 @@ def generate(operation, num_examples):
     return answered
 
 
-OPERATIONS = ["POST /score", "POST /events", "POST /next", "GET /next", "GET /healthz", "GET /readyz"]
+OPERATIONS = [
+    "POST /score", "POST /events", "POST /next", "GET /next", "POST /user", "GET /users", "GET /healthz", "GET /readyz",
+]  # fmt: skip
 
 
 def test_every_operation_is_generated_for(operations):

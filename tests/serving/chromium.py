@@ -67,6 +67,7 @@ class Chromium:
     def open(self, address: str) -> None:
         """Go to an address, as if nothing had been shown before."""
         self.command("Page.navigate", url="about:blank")
+        self.wait_for("location.href === 'about:blank'")  # else another #fragment would load nothing
         self.command("Page.navigate", url=address)
 
     def evaluate(self, expression: str) -> Any:
@@ -75,13 +76,12 @@ class Chromium:
         assert "exceptionDetails" not in done, done["exceptionDetails"]
         return done["result"].get("value")
 
-    def wait_for(self, condition: str, seconds: float = 30) -> Any:
-        """Wait until an expression is true; its value."""
+    def wait_for(self, condition: str, seconds: float = 20) -> None:
+        """Wait until an expression is true; an element is."""
         until = time.monotonic() + seconds
-        while not (value := self.evaluate(condition)):
-            assert time.monotonic() < until, f"never true: {condition}\n{self.evaluate('document.body.innerText')}"
+        while not self.evaluate(f"Boolean({condition})"):
+            assert time.monotonic() < until, f"never true: {condition}"
             time.sleep(0.05)
-        return value
 
     def text(self, selector: str) -> str:
         """The text of an element as it is seen."""

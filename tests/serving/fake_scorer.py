@@ -7,14 +7,22 @@ from pathlib import Path
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from panther_pipeline.online.decision import Decision, ExpectedTransaction, Ingested, NextTransactions, Reason
+from panther_pipeline.online.decision import (
+    Decision,
+    ExpectedTransaction,
+    Ingested,
+    NextTransactions,
+    PastTransaction,
+    Reason,
+    UserTimeline,
+)
 from panther_pipeline.online.schema import AttributeSchema, EventSchema
 from panther_pipeline.serving.config import ServingConfig
 from panther_pipeline.serving.server import serve
 
 SCHEMA = EventSchema(
     attributes=(
-        AttributeSchema(name="channel", kind="category", example="online"),
+        AttributeSchema(name="channel", kind="category", example="online", known=("online", "chip")),
         AttributeSchema(name="distance", kind="number", example=12.5),
         AttributeSchema(name="class", kind="category", example="a"),  # a Python keyword is a name like any other
     ),
@@ -78,7 +86,16 @@ class FakeScorer:
         )
 
     def user(self, user_id):
-        return None
+        self._begin("user")
+        if user_id == "nobody":
+            return None
+        events = tuple(PastTransaction(time_us=i, token="groceries 10-20", surprise=1.5) for i in range(300))
+        expected = (ExpectedTransaction(token="groceries 10-20", prob=0.5),)
+        return UserTimeline(history_length=400, events=events, expected=expected)
+
+    def sample_users(self, num):
+        self._begin("users")
+        return [f"user-{i}" for i in range(num)]
 
     def refresh(self):
         self._begin("refresh", 0)

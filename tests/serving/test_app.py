@@ -5,6 +5,8 @@ import math
 
 import pytest
 
+from panther_pipeline.serving.page_files import PAGE_PATHS
+
 CANARY = "canary-user-4711"
 
 
@@ -61,6 +63,79 @@ def test_next_transactions_are_answered(talk, method):
     assert len(known.json()["next"]["expected"]) == 2
     assert (unknown.status_code, unknown.json()) == (404, {"error": "unknown_user"})
     assert too_many.status_code == 422
+
+
+def test_user_is_shown_event_by_event(talk):
+    async def conversation(client):
+        known = await client.post("/user", json={"user_id": "a"})
+        return known, await client.post("/user", json={"user_id": "nobody"}), await client.post("/user", json={})
+
+    known, unknown, wrong = talk(conversation, max_timeline=2)
+    event = {"event_time": "1970-01-01T00:00:00.000299+00:00", "token": "groceries 10-20", "surprise": 1.5}
+    shown = known.json()["user"]
+    assert (shown["history_length"], len(shown["events"]), shown["events"][-1]) == (400, 2, event)
+    assert shown["expected"] == [{"token": "groceries 10-20", "prob": 0.5}]
+    assert (unknown.status_code, unknown.json()) == (404, {"error": "unknown_user"})
+    assert wrong.status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("config", "host", "status"),
+    [
+        ({}, "127.0.0.1:8080", 200),
+        ({}, "localhost", 200),
+        ({}, "[::1]:8080", 200),
+        ({}, "scorer.example", 403),  # a proxy in front, or a foreign page whose name leads here
+        ({}, "127.0.0.1.example", 403),
+        ({}, "[", 403),
+        ({"host": "0.0.0.0", "allow_public_without_key": True}, "127.0.0.1", 403),
+        ({"host": "0.0.0.0", "allow_public_without_key": True, "show_users": True}, "scorer.example", 200),
+        ({"show_users": False}, "127.0.0.1", 403),
+    ],
+)
+def test_users_are_listed_where_this_machine_alone_asks(talk, scorer, config, host, status):
+    async def conversation(client):
+        return await client.get("/users?k=2", headers={"Host": host})
+
+    answer = talk(conversation, **config)
+    assert answer.status_code == status
+    if status == 200:
+        assert answer.json() == {"users": ["user-0", "user-1"]}
+        assert answer.headers["cache-control"] == "no-store"
+    else:
+        assert answer.json() == {"error": "users_are_not_shown"}
+        assert "users" not in scorer.calls
+
+
+@pytest.mark.parametrize("k", ["0", "101", "x", "1.5"])
+def test_number_of_users_has_bounds(talk, k):
+    async def conversation(client):
+        return await client.get("/users", params={"k": k}, headers={"Host": "localhost"})
+
+    assert talk(conversation).status_code == 422
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", "/user"), ("GET", "/users")])
+def test_full_house_shows_no_users(talk, method, path):
+    async def conversation(client):
+        for _ in range(8):
+            client.service.admission.enter()
+        body = {"json": {"user_id": "a"}} if method == "POST" else {}
+        return await client.request(method, path, headers={"Host": "localhost"}, **body)
+
+    assert talk(conversation).json() == {"error": "overloaded"}
+
+
+def test_page_is_open_and_what_it_shows_is_not(talk):
+    async def conversation(client):
+        page = [await client.get(path) for path in sorted(PAGE_PATHS)]
+        return page, await client.get("/users"), await client.post("/user", json={"user_id": "a"})
+
+    page, *rest = talk(conversation, key="right-key-of-16+", ready=False)
+    assert [answer.status_code for answer in page] == [200] * len(PAGE_PATHS)
+    assert [answer.status_code for answer in rest] == [401, 401]
+    assert "default-src 'none'" in page[0].headers["content-security-policy"]
+    assert "unsafe" not in page[0].headers["content-security-policy"]
 
 
 def test_service_listens_before_it_is_ready(talk, scorer, event):
@@ -206,6 +281,8 @@ def test_logs_and_metrics_hold_nothing_of_a_request(talk, event, caplog):
             await client.post(path, json=bodies)
             await client.post(path, json={**bodies, CANARY: 1})
         await client.get(f"/next?user_id={CANARY}")
+        await client.post("/user", json={"user_id": CANARY})
+        await client.get("/users", headers={"Host": CANARY})
         await client.get(f"/{CANARY}?{CANARY}=1")
         await client.request(CANARY, "/score")
         return (await client.get("/metrics")).text
@@ -214,9 +291,10 @@ def test_logs_and_metrics_hold_nothing_of_a_request(talk, event, caplog):
         metrics = talk(conversation)
     ours = [record for record in caplog.records if record.name.startswith("panther_pipeline")]
     requests = [record.fields for record in ours if record.message == "request"]
-    assert [fields["status"] for fields in requests] == [200, 422, 200, 422, 200, 404, 405, 200]
+    assert [fields["status"] for fields in requests] == [200, 422, 200, 422, 200, 200, 403, 404, 405, 200]
     assert requests[0].keys() == {"method", "route", "status", "duration_ms", "num_events"}
-    assert {fields["route"] for fields in requests} == {"/score", "/events", "/next", "unmatched", "/metrics"}
+    routes = {"/score", "/events", "/next", "/user", "/users", "unmatched", "/metrics"}
+    assert {fields["route"] for fields in requests} == routes
     for text in (metrics, json.dumps([str(vars(record)) for record in ours])):
         assert CANARY not in text
         assert "4711.42" not in text
@@ -248,15 +326,16 @@ def test_description_holds_the_ledger_and_valid_examples(talk, contract):
     attributes = document["components"]["schemas"]["Attributes"]
     assert list(attributes["properties"]) == ["channel", "distance", "class"]
     assert attributes["additionalProperties"] is False
+    assert attributes["properties"]["channel"]["anyOf"][0]["examples"] == ["online", "chip"]
 
     async def try_examples(client):
         statuses = []
-        for path in ("/score", "/events", "/next"):
+        for path in ("/score", "/events", "/next", "/user"):
             examples = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["examples"]
             statuses += [(await client.post(path, json=example["value"])).status_code for example in examples.values()]
         return statuses
 
-    assert talk(try_examples) == [200] * 5
+    assert talk(try_examples) == [200] * 6
 
 
 def test_description_asks_for_the_key(talk):

@@ -195,3 +195,10 @@ def test_serving_loads_no_kedro_and_no_mlflow():
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     for name in ("kedro", "mlflow", "joblib", "sklearn", "cloudpickle"):
         assert f"'{name}'" not in loaded
+
+
+def test_log_says_where_the_page_is(start_service):
+    service = start_service()
+    lines = [json.loads(line) for line in service.log.read_text().splitlines()]
+    (address,) = [line["page"] for line in lines if "page" in line]
+    assert address == f"http://127.0.0.1:{service.port}/"

@@ -61,6 +61,23 @@ def test_damaged_generation_is_refused(folder, damage):
         LmdbStore.open(folder)
 
 
+def test_sample_holds_the_first_users_alone(lmdb_backend):
+    names = ["Zoë", "a", "b", "c", "\U0010ffff", "x" * 1000]
+    lmdb_backend.publish(((kind, name), b"") for kind in ("user", "counterparty") for name in names)
+    with closing(lmdb_backend.open()) as store:
+        assert store.sample_users(3) == ["Zoë", "a", "b"]
+        assert store.sample_users(10) == ["Zoë", "a", "b", "c", "\U0010ffff"]
+        store.update([("user", "A")], lambda _: {("user", "A"): b""})
+        assert store.sample_users(1) == ["Zoë"]  # of the generation
+
+
+@pytest.mark.parametrize("kinds", [(), ("counterparty",)])
+def test_sample_of_a_store_without_users_is_empty(lmdb_backend, kinds):
+    lmdb_backend.publish(((kind, "a"), b"") for kind in kinds)
+    with closing(lmdb_backend.open()) as store:
+        assert store.sample_users(3) == []
+
+
 def test_verification_can_be_left_to_others(folder, monkeypatch):
     monkeypatch.setattr(publish, "file_digest", None)
     with closing(LmdbStore.open(folder, verify=False)) as store:
