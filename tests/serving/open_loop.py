@@ -21,6 +21,7 @@ class Outcome:
     status: int | None  # None: no answer came, or half of one
     has_retry_after: bool
     failure: str | None  # why no answer came
+    body: bytes = b""  # of the answer
 
     @property
     def latency_ms(self) -> float:
@@ -37,7 +38,7 @@ def post(path: str, body: dict) -> bytes:
     return head.encode() + content
 
 
-def offer(port: int, request: bytes, *, rate_per_s: float, seconds: float, interrupt=None) -> list[Outcome]:
+def offer(port: int, request: bytes, *, rate_per_s: float, seconds: float, interrupt=None, until=None) -> list[Outcome]:
     """Send at a constant rate and wait for all answers.
 
     Args:
@@ -46,17 +47,20 @@ def offer(port: int, request: bytes, *, rate_per_s: float, seconds: float, inter
         rate_per_s: requests due per second.
         seconds: for which requests are sent.
         interrupt: called once, half way; nothing is sent after it, what is in flight is waited for.
+        until: asked before each request; nothing is sent once it says yes.
     """
-    return uvloop.run(_offer(port, request, rate_per_s, seconds, interrupt))
+    return uvloop.run(_offer(port, request, rate_per_s, seconds, interrupt, until))
 
 
-async def _offer(port, request, rate_per_s, seconds, interrupt):
+async def _offer(port, request, rate_per_s, seconds, interrupt, until):
     idle, tasks, start = [], [], time.monotonic()
     for i in range(int(rate_per_s * seconds)):
         due_s = start + i / rate_per_s
         if interrupt and due_s - start > seconds / 2:
             await asyncio.sleep(0.005)  # what was just asked for is on its way
             interrupt()
+            break
+        if until and until():
             break
         if (wait_s := due_s - time.monotonic()) > 0:
             await asyncio.sleep(wait_s)
@@ -68,14 +72,14 @@ async def _offer(port, request, rate_per_s, seconds, interrupt):
 
 
 async def _ask(port, request, due_s, idle):
-    status, has_retry_after, failure = None, False, None
+    status, has_retry_after, failure, body = None, False, None, b""
     try:
         reader, writer = await _connect(port, idle)
         writer.write(request)
         async with asyncio.timeout(60):
             head = (await reader.readuntil(b"\r\n\r\n")).lower()
             length = int(head.partition(b"content-length:")[2].partition(b"\r\n")[0])
-            await reader.readexactly(length)
+            body = await reader.readexactly(length)
         status, has_retry_after = int(head.split(b" ", 2)[1]), b"\r\nretry-after:" in head
         if b"connection: close" in head:
             writer.close()
@@ -84,7 +88,12 @@ async def _ask(port, request, due_s, idle):
     except (OSError, EOFError, TimeoutError) as error:
         failure = repr(error)
     return Outcome(
-        due_s=due_s, done_s=time.monotonic(), status=status, has_retry_after=has_retry_after, failure=failure
+        due_s=due_s,
+        done_s=time.monotonic(),
+        status=status,
+        has_retry_after=has_retry_after,
+        failure=failure,
+        body=body if status is not None else b"",
     )
 
 

@@ -41,13 +41,12 @@ def test_scorer_without_a_successor_stays_open(loaded):
 
 
 def test_user_that_fails_is_no_user_any_more(loaded):
-    closed = []
-
     def fail() -> None:
         with loaded.in_use():
             loaded.retire(lambda: closed.append(True))
             raise ValueError("scoring failed")
 
+    closed = []
     with pytest.raises(ValueError, match="scoring failed"):
         fail()
     assert closed == [True]

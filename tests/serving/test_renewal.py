@@ -7,6 +7,8 @@ import time
 
 import pytest
 
+from panther_pipeline.errors import StoreMovedError
+
 SOON = {"reload_interval_s": 0.01}
 
 
@@ -145,3 +147,15 @@ def test_events_are_refused_where_the_new_store_is_long_in_coming(talk, shelf, e
 
     taken, scored = talk(conversation, shelf.load, retry_after_s=1)
     assert (taken.status_code, taken.headers["retry-after"], scored.status_code) == (503, "1", 200)
+
+
+def test_score_of_a_store_that_is_gone_is_asked_for_again(talk, shelf, event):
+    async def conversation(client):
+        shelf.scorers[0].fails_with = StoreMovedError("gone")
+        shelf.publish()
+        refused = await client.post("/score", json=event)
+        await until(lambda: shelf.scorers[0].closed)
+        return refused, await store_of(client, json=event)
+
+    refused, store = talk(conversation, shelf.load, reload_interval_s=600.0)  # nobody waits for the next look
+    assert (refused.status_code, refused.headers["retry-after"], store) == (503, "1", "g2")
