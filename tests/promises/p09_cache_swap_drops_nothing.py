@@ -4,7 +4,8 @@ A service of a finished run answers requests for eight scores each, at half of w
 that. Meanwhile one generation of the store after the other is published. The records of the scored users say in their
 length of history which generation they are of, so that each answer shows whether all its scores are of the generation
 that it names. In the end every event that was taken in is there. Loading takes longer than that of a
-small ledger does, as it does where users are many. Latencies are printed, not asserted: they belong to a machine that does nothing
+small ledger does, as it does where users are many. Latencies are printed, not asserted: they belong to a machine
+that does nothing
 else.
 """
 
