@@ -265,7 +265,7 @@ def test_stock_error_handlers_break_the_promise(start_service):
 @pytest.fixture(scope="module")
 def operations(fake_serving):
     """Every operation of the interface, reached in this process."""
-    service = Service(fake_serving.FakeScorer, ServingConfig())
+    service = Service(fake_serving.FakeScorer, ServingConfig(show_users=True))  # whatever host is asked
     asyncio.run(service.load())
     schemathesis.openapi.format("date-time", INSTANTS)
     inner = guard(service, None)
@@ -318,7 +318,8 @@ def test_every_operation_is_generated_for(operations):
 def test_generated_requests_follow_the_description(operations, name):
     answered = generate(operations[name], 60)
     accepted = answered["positive", 200] + answered["positive", 404]
-    assert accepted >= min(5, sum(answered.values()))  # else nothing is said of what follows the description
+    following = sum(num for (mode, _), num in answered.items() if mode == "positive")
+    assert accepted > following / 4  # else nothing is said of what follows the description
 
 
 @pytest.mark.slow
