@@ -142,6 +142,33 @@ def test_refusal_is_said_in_words_at_its_field(page, service, user_id):
     assert page.evaluate("document.querySelectorAll('[aria-invalid=true]').length") == 0
 
 
+def test_user_that_cannot_be_asked_for_leaves_nothing_shown(page, service, user_id):
+    show(page, service, user_id)
+    page.fill("#user", "4111 1111 1111 1111")
+    page.evaluate("document.querySelector('#pick').requestSubmit()")
+    page.wait_for("!document.querySelector('#trouble').hidden")
+    assert page.text("#trouble") == "user id: card number."
+    assert page.text("#summary") + page.text("#events") + page.text("#expected") + page.text("#score") == ""
+    assert page.evaluate("document.querySelector('#send').disabled")
+    page.fill("#user", user_id)
+    page.evaluate("document.querySelector('#pick').requestSubmit()")
+    page.wait_for("document.querySelector('#score .result')")
+    assert page.evaluate("document.querySelector('#trouble').hidden")
+
+
+def test_user_is_picked_from_those_the_service_lists(page, service, finished_run):
+    page.open(service[0])
+    page.wait_for("document.querySelector('#score .result')")  # the first is shown without being asked for
+    listed = page.evaluate("[...document.querySelector('#users').options].map(option => option.value)")
+    assert len(listed) == 20
+    known = set(finished_run.events["user_id"])
+    assert known.issuperset(listed[-10:])
+    page.fill("#user", listed[-1])
+    page.evaluate("document.querySelector('#user').blur()")
+    shown = finished_run.events.filter(user_id=listed[-1]).height
+    page.wait_for(f"document.querySelector('#summary').innerText.startsWith('{shown} ')")
+
+
 def test_event_that_is_sent_joins_the_timeline(page, service, finished_run):
     user_id = (
         finished_run.events["user_id"].value_counts().sort("count", "user_id")["user_id"][0]

@@ -9,7 +9,7 @@ from contextlib import closing
 import pytest
 
 from panther_pipeline import publish
-from panther_pipeline.cache.stores.lmdb_generation import RECORDS
+from panther_pipeline.cache.stores.lmdb_generation import RECORDS, GenerationFile
 from panther_pipeline.cache.stores.lmdb_live import LiveFile
 from panther_pipeline.cache.stores.lmdb_store import LmdbStore
 from panther_pipeline.errors import ArtifactError, StoreError
@@ -69,6 +69,12 @@ def test_sample_holds_the_first_users_alone(lmdb_backend):
         assert store.sample_users(10) == ["Zoë", "a", "b", "c", "\U0010ffff"]
         store.update([("user", "A")], lambda _: {("user", "A"): b""})
         assert store.sample_users(1) == ["Zoë"]  # of the generation
+
+
+def test_first_keys_end_with_their_prefix(folder):
+    generation = GenerationFile.open(folder, read_manifest(folder))
+    assert (generation.first_keys(b"c", 9), generation.first_keys(b"u", 9)) == ([b"cb"], [b"ua"])
+    assert generation.first_keys(b"v", 9) == generation.first_keys(b"a", 9) == generation.first_keys(b"u", 0) == []
 
 
 @pytest.mark.parametrize("kinds", [(), ("counterparty",)])

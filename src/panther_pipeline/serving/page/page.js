@@ -8,6 +8,7 @@ import { sayProb, sayStatus, sayTime, sayToken } from "./words.js";
 const SHOWN_USERS = 20;
 const DEBOUNCE_MS = 250;
 const DAY_MS = 86_400_000;
+const STRANGER = { history_length: 0, events: [], expected: [], text: "Nothing is known of this user yet: scored by the prior." };
 const $ = (id) => document.getElementById(id);
 const timeline = new Timeline($("chart"), (event) => {
   $("chosen").textContent = `${sayTime(event.event_time)} · ${sayToken(event.token)} · surprise ${event.surprise.toFixed(1)}`;
@@ -24,7 +25,7 @@ async function start() {
   $("fields").addEventListener("input", () => scoreSoon(DEBOUNCE_MS));
   $("event").addEventListener("submit", (event) => (event.preventDefault(), send()));
   $("pick").addEventListener("submit", (event) => (event.preventDefault(), show($("user").value.trim())));
-  $("user").addEventListener("change", () => $("user").value.trim() && show($("user").value.trim()));
+  $("user").addEventListener("change", () => ![userId, ""].includes($("user").value.trim()) && show($("user").value.trim()));
   await listUsers();
   // After # and so never sent: a link to a user and a transaction.
   const given = Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
@@ -53,17 +54,22 @@ async function listUsers() {
 }
 
 async function show(id, given = {}) {
-  if (id === userId && !Object.keys(given).length) return;
   [userId, $("user").value] = [id, id];
   timeline.showDraft(null);
+  $("trouble").hidden = true;
   try {
     const newest = await showPast();
+    if (id !== userId) return; // another was picked meanwhile
     const usual = newest ? Math.min(Date.now(), Date.parse(newest.event_time) + DAY_MS) : Date.now();
     form.set({ event_time: new Date(usual).toISOString().slice(0, 19), ...given });
-    $("send").disabled = false;
     $("sent").textContent = "";
+    $("send").disabled = false;
     await score();
   } catch (error) {
+    userId = null;
+    $("send").disabled = true;
+    $("score").replaceChildren();
+    showUser({ ...STRANGER, text: "" });
     report(error);
   }
 }
@@ -72,20 +78,21 @@ async function show(id, given = {}) {
 async function showPast() {
   const asked = userId;
   const { user } = await ask("POST", "user", { user_id: asked }).catch((error) => {
-    if (error.reason !== "unknown_user") throw error;
-    return { user: { history_length: 0, events: [], expected: [] } };
+    if (error.reason === "unknown_user") return { user: STRANGER };
+    throw error;
   });
-  if (asked !== userId) return null;
-  const { events, expected, history_length: length } = user;
-  $("trouble").hidden = true;
+  if (asked === userId) showUser(user);
+  return user.events.at(-1);
+}
+
+function showUser({ events, expected, history_length: length, text }) {
   const older = length > events.length ? `, the newest ${events.length} are shown` : "";
-  $("summary").textContent = length ? `${length} transactions${older}.` : "Nothing is known of this user yet: scored by the prior.";
+  $("summary").textContent = text ?? `${length} transactions${older}.`;
   $("chosen").textContent = "";
   timeline.show(events);
-  $("events").replaceChildren(...events.toReversed().map((event) =>
-    make("tr", {}, [sayTime(event.event_time), sayToken(event.token), event.surprise.toFixed(1)].map((text) => make("td", {}, text)))));
+  const rows = events.toReversed().map((event) => [sayTime(event.event_time), sayToken(event.token), event.surprise.toFixed(1)]);
+  $("events").replaceChildren(...rows.map((row) => make("tr", {}, row.map((cell) => make("td", {}, cell)))));
   $("expected").replaceChildren(...bars(expected.map(({ token, prob }) => [sayToken(token), sayProb(prob), prob])));
-  return events.at(-1) ?? null;
 }
 
 function scoreSoon(delay) {

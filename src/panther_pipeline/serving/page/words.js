@@ -1,14 +1,9 @@
 // What the service's codes mean to a reader.
 
 const REASONS = {
-  api_key: "The key is missing or wrong.",
-  body_too_large: "The transaction is too long.",
   internal: "The service failed; its log says where.",
   not_ready: "The service is still loading.",
   overloaded: "The service is full at this moment.",
-  too_many_connections: "The service has too many connections at this moment.",
-  unknown_user: "Nothing is known of this user yet.",
-  users_are_not_shown: "This service lists no users: type an id.",
 };
 const PROBLEMS = {
   malformed_id: "no id: white space around it, or rounded by a spreadsheet",
@@ -19,7 +14,6 @@ const PROBLEMS = {
 const STATUSES = {
   accepted: "Taken in.",
   duplicate: "Already there: nothing changed.",
-  label_updated: "Already there: its label was taken over.",
   too_late: "Too old: what lies behind it is no longer known one by one. It counts after the next run.",
 };
 
