@@ -112,7 +112,7 @@ def test_timeline_score_and_expected_ones_are_shown(page, service, finished_run,
         == finished_run.params["embedding"]["users"]["num_next_transactions"]
     )
     score = page.text("#score")
-    assert re.search(r"^(< )?[\d.]+ %", score)
+    assert re.search(r"^(< 0\.01|[\d.]+) %", score)
     assert re.search(r"groceries · contactless · .*\nsurprise\n[\d.]+ nats\ndeviation\n[+−][\d.]+ of", score)
     assert page.complaints == []
 

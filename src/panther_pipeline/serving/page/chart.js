@@ -53,8 +53,9 @@ export class Timeline {
     const { width, height } = this.host.getBoundingClientRect();
     const all = this.draft ? [...this.events, this.draft] : this.events;
     if (!width || !all.length) return this.host.replaceChildren();
-    const first = Math.min(...all.map((event) => event.ms));
-    const span = Math.max(DAY_MS, Math.max(...all.map((event) => event.ms)) - first);
+    const [earliest, latest] = [Math.min(...all.map((event) => event.ms)), Math.max(...all.map((event) => event.ms))];
+    const span = Math.max(DAY_MS, latest - earliest);
+    const first = (earliest + latest - span) / 2;
     const top = 2 * Math.ceil(Math.max(6, ...all.map((event) => event.surprise)) / 2);
     this.x = (ms) => MARGIN.left + ((ms - first) / span) * (width - MARGIN.left - MARGIN.right);
     this.y = (nats) => height - MARGIN.bottom - (nats / top) * (height - MARGIN.top - MARGIN.bottom);

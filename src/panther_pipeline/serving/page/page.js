@@ -128,7 +128,7 @@ function showScore(decision) {
     ["history", `${decision.history_length} transactions`],
   ];
   const largest = Math.max(1, ...decision.reasons.map((reason) => reason.effect));
-  const reasons = decision.reasons.map(({ what, effect }) => [what, signed(effect), effect / largest]);
+  const reasons = decision.reasons.map(({ what, effect }) => [what, signed(effect, 2), effect / largest]);
   $("score").replaceChildren(
     make("p", { className: "result" }, [make("strong", {}, sayProb(decision.probability)), make("span", {}, "probability of fraud")]),
     make("dl", {}, facts.flatMap(([name, text]) => [make("dt", {}, name), make("dd", {}, text)])),
@@ -167,8 +167,8 @@ function make(tag, properties, content) {
   return element;
 }
 
-function signed(number) {
-  return `${number < 0 ? "−" : "+"}${Math.abs(number).toFixed(1)}`;
+function signed(number, decimals = 1) {
+  return `${number < 0 ? "−" : "+"}${Math.abs(number).toFixed(decimals)}`;
 }
 
 function report(error) {

@@ -43,5 +43,5 @@ export function sayTime(iso) {
 
 export function sayProb(prob) {
   const percent = 100 * prob;
-  return `${percent >= 10 ? percent.toFixed(0) : percent >= 0.1 ? percent.toFixed(1) : "< 0.1"} %`;
+  return `${percent >= 10 ? percent.toFixed(0) : percent >= 0.01 ? percent.toPrecision(2) : "< 0.01"} %`;
 }
