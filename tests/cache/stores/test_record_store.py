@@ -57,6 +57,13 @@ def test_unknown_key_is_none(backend):
         assert store.get_many([]) == []
 
 
+def test_sample_lists_users_alone_or_nobody(backend):
+    backend.publish(pair_of(b"0"))
+    with closing(backend.open()) as store:
+        assert store.sample_users(9) in (["a"], [])  # Redis lists nobody
+        assert store.sample_users(0) == []
+
+
 def test_empty_generation_is_a_generation(backend):
     facts = backend.publish([], {"as_of_us": 7})
     with closing(backend.open()) as store:
