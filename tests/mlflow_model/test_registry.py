@@ -89,13 +89,21 @@ def test_champion_is_looked_up_after_saving(register, monkeypatch):
 def test_registry_that_does_not_answer_is_not_taken_for_one_without_champion(register, monkeypatch):
     register(0.3)
 
+    own = mlflow.MlflowClient.create_model_version
+
     def refuse(*args, **kwargs):
         raise MlflowException("no route to host")
 
-    monkeypatch.setattr(mlflow.MlflowClient, "get_registered_model", refuse)
+    def make_the_last_answer(*args, **kwargs):
+        version = own(*args, **kwargs)
+        monkeypatch.setattr(mlflow.MlflowClient, "get_registered_model", refuse)
+        return version
+
+    monkeypatch.setattr(mlflow.MlflowClient, "create_model_version", make_the_last_answer)
     with pytest.raises(MlflowException, match="no route"):
         register(0.1)
     monkeypatch.undo()
+    assert register.versions() == 2, "the version is there, the alias was not reached"
     assert register.champion() == "1"
 
 
