@@ -39,14 +39,14 @@ CANDIDATE = {"registry": {"name": "m"}, "tags": {"value": "0.5"}}
 PARTS = {"backbone": "backbone", "tokenizer": "tokenizer", "head": "fraud_head", "store": "online_store"}
 
 
-def finish_with_candidate(hook, candidate):
-    hook.after_catalog_created(
-        DataCatalog(
-            {"model_candidate": MemoryDataset()}
-            | {name: TableDataset(filepath=f"data/{name}") for name in PARTS.values()}
-        )
-    )
+def save_candidate(hook, candidate):
+    parts = {name: TableDataset(filepath=f"data/{name}") for name in PARTS.values()}
+    hook.after_catalog_created(DataCatalog({"model_candidate": MemoryDataset(), **parts}))
     hook.after_dataset_saved("model_candidate", candidate, None)
+
+
+def finish_with_candidate(hook, candidate):
+    save_candidate(hook, candidate)
     hook.after_pipeline_run(run_params={}, pipeline=None, catalog=None)
 
 
@@ -85,8 +85,7 @@ def test_candidate_of_an_earlier_run_is_not_registered_again(started, monkeypatc
     hook, _ = started
     monkeypatch.setattr(registry, "register_scorer", lambda *arguments: pytest.fail("registered"))
     run_id = hook.run_id
-    hook.after_catalog_created(DataCatalog({"model_candidate": MemoryDataset()}))
-    hook.after_dataset_saved("model_candidate", CANDIDATE, None)
+    save_candidate(hook, CANDIDATE)
     monkeypatch.setattr(MlflowHook, "after_context_created", lambda self, context: None)
     monkeypatch.setattr(MlflowHook, "before_pipeline_run", lambda self, **_: setattr(self, "run_id", run_id))
     monkeypatch.setattr("panther_pipeline.hooks.tracking.read_code_version", lambda path: {})

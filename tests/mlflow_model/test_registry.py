@@ -25,7 +25,7 @@ def store(tmp_path_factory):
 @pytest.fixture
 def register(store, request, finished_run):
     """Registers the finished run as if it had measured a value; the name is the test's own."""
-    mlflow.set_experiment("here")
+    here = store.get_experiment_by_name("here").experiment_id  # not set_experiment: other tests have no such experiment
 
     def run(value: float, digest: str = "d1", **config):
         tags = {"metric": "average_precision", "split": "test", "judged_digest": digest, "judged_events": "9"}
@@ -34,10 +34,10 @@ def register(store, request, finished_run):
             "alias": "champion", "min_gain": 0.0, "incomparable": "keep", "versions": "every_run",
         }  # fmt: skip
         candidate = {"registry": settings | config, "tags": tags | {"value": repr(value)}}
-        with mlflow.start_run() as active:
+        with mlflow.start_run(experiment_id=here) as active:
             return register_scorer(candidate, finished_run.artifacts, active.info.run_id)
 
-    run.client, run.name = store, request.node.name
+    run.client, run.name, run.experiment_id = store, request.node.name, here
     run.champion = lambda: str(store.get_registered_model(request.node.name).aliases.get("champion"))
     run.versions = lambda: len(store.search_model_versions(f"name = '{request.node.name}'"))
     return run
@@ -74,7 +74,7 @@ def test_champion_is_looked_up_after_saving(register, monkeypatch):
 
     def overtaken(artifacts):
         monkeypatch.setattr(registry, "log_scorer", own)
-        with mlflow.start_run(nested=True):
+        with mlflow.start_run(experiment_id=register.experiment_id, nested=True):
             made = own(artifacts)
         tags = register.client.get_model_version(register.name, "1").tags | {"value": "0.8"}
         version = register.client.create_model_version(register.name, made.model_uri, tags=tags).version
@@ -86,25 +86,24 @@ def test_champion_is_looked_up_after_saving(register, monkeypatch):
     assert register.champion() == "2"
 
 
-def test_registry_that_does_not_answer_is_not_taken_for_one_without_champion(register, monkeypatch):
+def test_question_without_answer_is_not_taken_for_no_champion(register, monkeypatch):
+    """The registry fails once, at the very question who the champion is."""
     register(0.3)
+    ask, make = mlflow.MlflowClient.get_registered_model, mlflow.MlflowClient.create_model_version
 
-    own = mlflow.MlflowClient.create_model_version
-
-    def refuse(*args, **kwargs):
+    def refuse_once(*args, **kwargs):
+        monkeypatch.setattr(mlflow.MlflowClient, "get_registered_model", ask)
         raise MlflowException("no route to host")
 
-    def make_the_last_answer(*args, **kwargs):
-        version = own(*args, **kwargs)
-        monkeypatch.setattr(mlflow.MlflowClient, "get_registered_model", refuse)
+    def make_then_fail(*args, **kwargs):
+        version = make(*args, **kwargs)
+        monkeypatch.setattr(mlflow.MlflowClient, "get_registered_model", refuse_once)
         return version
 
-    monkeypatch.setattr(mlflow.MlflowClient, "create_model_version", make_the_last_answer)
+    monkeypatch.setattr(mlflow.MlflowClient, "create_model_version", make_then_fail)
     with pytest.raises(MlflowException, match="no route"):
         register(0.1)
-    monkeypatch.undo()
-    assert register.versions() == 2, "the version is there, the alias was not reached"
-    assert register.champion() == "1"
+    assert (register.versions(), register.champion()) == (2, "1")
 
 
 def test_champion_model_is_never_loaded_back(register, monkeypatch):
