@@ -1,295 +1,188 @@
-"""What a decision costs: store, scorer, HTTP under load, and the naive way beside them: `bench_serving.py LEDGER`.
+"""How fast scores come, in one process and over HTTP: `python benchmarks/bench_serving.py LEDGER`.
 
-    kedro run
-    python benchmarks/bench_serving.py simulated
+    kedro run [--env=ENV]
+    python benchmarks/bench_serving.py simulated [--env=base] [--data=data] [--users=200000] [--seconds=60]
 
-Reads what the last run of the ledger left in data/ and writes nothing there: the store is built anew as of three weeks
-before the ledger ends, and the transactions of those weeks are asked about. Latencies under load count from the instant
-a request was due, at a constant rate. Writes benchmarks/results/serving_<ledger>_<machine>.json.
+Needs a finished run of LEDGER below --data, and writes nothing there. The store is that of the run as of four weeks
+before its end (--as-of), with as many users as --users says: the run's own, and others made from them. The events are
+the ledger's own of those four weeks. Under load are real processes: the service (python -m panther_pipeline.serving)
+and a client (serving_load.py) that sends at a constant rate, from whose due times latency is counted.
+
+    lookup_*, decode_records   get_many([user, counterparty]) of LMDB alone, of records that events have changed (live),
+                               of Redis if redis-server is there (of fewer users, in memory); their decoding
+    score*, ingest, refresh_*  in one process and thread, a call each: p50 is the median of the rounds, p99 and p99.9
+                               are of all calls
+    recompute_ratio            a score with the state computed from 256 events / one with the cache (serving_naive.py)
+    capacity_per_s             most answers a second of the steps of offered load; requests_per_s_per_core: over the
+                               processor seconds per second that the service took meanwhile
+    half_load, overload        at half of that for --seconds, at four times for half as long; then half again: recovery
+    start                      from exec to ready with that store, in file cache; memory
+
+Writes benchmarks/results/serving_<ledger>_<machine>_<cores>cores.json.
 """
 
-import asyncio
+import argparse
 import json
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
-import click
-import numpy as np
 import torch
 
-from common import ROOT, write_result
-
-sys.path.insert(0, str(ROOT))
-from tests.finished_run import FinishedRun
-from tests.serving import open_loop
-from tests.serving.test_replay import as_json
-
+from common import write_result
 from panther_pipeline.cache.stores.lmdb_generation import write_generation
-from panther_pipeline.cache.stores.lmdb_store import LmdbStore
 from panther_pipeline.features.event import OnlineEvent
-from panther_pipeline.model.backbone import Backbone
-from panther_pipeline.model.batch import EventBatch
-from panther_pipeline.online.load import load_scorer
-from panther_pipeline.settings import CONFIG_LOADER_ARGS, CONFIG_LOADER_CLASS
+from panther_pipeline.online.build import OnlineStore
+from panther_pipeline.online.load import ScorerArtifacts, load_scorer
+from serving_http import measure_http, measure_start
+from serving_in_process import (
+    LOOKUPS,
+    ROUNDS,
+    USERS,
+    measure_changes,
+    measure_contest,
+    measure_decoding,
+    measure_lookups,
+    measure_scores,
+    opened,
+)
+from serving_naive import prepare_contest
+from serving_redis import served_by_redis
+from serving_run import Crowd, ServedRun, as_sent
+from serving_timing import Timings
 
-HISTORY = 256  # events that the naive way reads again for each request
-ROUNDS = 5
-IN_HOUSE = 8  # serving.max_in_house
-
-
-def quantiles(seconds: list[float], scale: float = 1e3) -> dict[str, float]:
-    """p50, p99 and p99.9 in milliseconds."""
-    names = {"p50": 0.5, "p99": 0.99, "p999": 0.999}
-    return {name: round(scale * float(np.quantile(seconds, share)), 4) for name, share in names.items()}
-
-
-def timed(function, items) -> list[float]:
-    """Seconds of each call."""
-    seconds = []
-    for item in items:
-        start = time.perf_counter()
-        function(item)
-        seconds.append(time.perf_counter() - start)
-    return seconds
+_REDIS_USERS = 5_000
+_NUM_LIVE = 1_000
+_NUM_REQUESTS = 5_000
 
 
-def measure_store(scorer, events: list[OnlineEvent]) -> dict:
-    keys = [[("user", e.user_id), ("counterparty", e.counterparty)] for e in events if e.counterparty]
+def write_store(online: OnlineStore, num_users: int, folder: Path) -> Crowd:
+    """A store of many users like those of the run."""
+    crowd = Crowd(dict(online.records()), online.activity, num_users)
+    write_generation(folder, crowd.records(), online.facts.as_json())
+    return crowd
+
+
+def measure_in_process(
+    run: ServedRun, online: OnlineStore, events: list[OnlineEvent], crowd: Crowd, folder: Path
+) -> tuple[Timings, dict[str, Any]]:
+    """Everything but HTTP; the store of the crowd in `folder`/crowd is left as it was.
+
+    Returns:
+        The times, and what the contest with the naive way rests on.
+    """
+    timings, asked = Timings(), crowd.spread(events, LOOKUPS)
+    changed = write_store(online, 2 * ROUNDS * USERS, folder / "changed")
+    arriving = sorted(changed.spread(events, ROUNDS * USERS), key=lambda event: event.time_us)
+    scorer, changing = (load_scorer(replace(run.artifacts, store=folder / name)) for name in ("crowd", "changed"))
+    contest = prepare_contest(run, online, events, folder / "contest")
+    scorer.score(asked[:50])  # so that the first round is like the others
+    contest.check()
+    for number in range(ROUNDS):
+        measure_lookups(timings, "lookup_lmdb", scorer.store, asked)
+        measure_decoding(timings, scorer, asked)
+        measure_scores(timings, scorer, asked)
+        measure_changes(timings, changing, arriving[number * USERS : (number + 1) * USERS])
+        measure_contest(timings, contest)
+    rows = statistics.median(contest.naive_whole._features.num_rows)
+    for one in (scorer, changing, contest):
+        one.close()
+    return timings, {**contest.facts, "median_ledger_rows_per_score": rows}
+
+
+def measure_other_lookups(
+    timings: Timings, run: ServedRun, events: list[OnlineEvent], crowd: Crowd, folder: Path
+) -> None:
+    """Of records in Redis, and of live ones over the generation: the last, for the store is another one after that."""
+    few = Crowd(crowd.own_records, crowd.config, min(_REDIS_USERS, crowd.num_users))
+    with served_by_redis(few.records(), folder) as store:
+        if store is not None:
+            for _ in range(ROUNDS):
+                measure_lookups(timings, "lookup_redis", store, few.spread(events, LOOKUPS))
+    asked = sorted(crowd.spread(events, LOOKUPS), key=lambda event: event.time_us)
+    scorer = load_scorer(replace(run.artifacts, store=folder / "crowd"))
+    changed = [event for event in asked[:_NUM_LIVE] if scorer.ingest([event])[0].status == "accepted"]
+    scorer.close()
+    with opened(folder / "crowd") as store:
+        for _ in range(ROUNDS):
+            measure_lookups(timings, "lookup_lmdb_live", store, changed)
+            measure_lookups(timings, "lookup_lmdb_beside_live", store, asked[_NUM_LIVE:] or asked)
+
+
+def measure(run: ServedRun, as_of: str, num_users: int, seconds: float, folder: Path) -> dict[str, Any]:
+    """The record, but for what every result says."""
+    online, events = run.store(as_of), run.events_from(as_of)
+    crowd = write_store(online, num_users, folder / "crowd")
+    timings, contest = measure_in_process(run, online, events, crowd, folder)
+    artifacts: ScorerArtifacts = replace(run.artifacts, store=folder / "crowd")
+    requests = folder / "requests.jsonl"
+    sent = [json.dumps(as_sent(event)) for event in crowd.spread(events, _NUM_REQUESTS)]
+    requests.write_text("\n".join(sent) + "\n")
+    start = measure_start(artifacts, run.params["serving"], folder / "service.log")
+    http = measure_http(artifacts, run.params["serving"], requests, seconds, folder / "service.log")
+    store_mb = sum(file.stat().st_size for file in (folder / "crowd").rglob("records.mdb")) / 2**20
+    measure_other_lookups(timings, run, events, crowd, folder)
     return {
-        "lookup_of_both_records_ms": quantiles(timed(scorer.store.get_many, keys)),
-        "lookup_and_decoding_ms": quantiles(timed(scorer._read, events)),
+        "in_process_p50_ms": round(timings.p50_ms("score"), 4),
+        "http_p99_ms_half_load": http["half_load"]["p99_ms"],
+        "recompute_ratio": round(timings.ratio("naive_backbone_256_events", "cached_256_events"), 2),
+        "recompute_ratio_with_features": round(timings.ratio("naive_whole_256_events", "cached_256_events"), 2),
+        "requests_per_s_per_core": http["requests_per_s_per_core"],
+        "as_of": as_of,
+        "store": {"users": crowd.num_users, "users_of_the_run": len(crowd.originals), "mb": round(store_mb, 1)},
+        "in_process": timings.summary(),
+        "rounds": ROUNDS,
+        "recompute": contest,
+        "start": start,
+        "http": http,
     }
 
 
-def naive_backbone(backbone: Backbone) -> Backbone:
-    """The same backbone for 256 events; its weights are random, which the time does not depend on."""
-    config = backbone.config.model_copy(update={"max_events": HISTORY})
-    return Backbone(
-        config, vocab_size=backbone.vocab_size, attribute_sizes=backbone.attribute_sizes,
-        profile_sizes=backbone.profile_sizes, tokenizer_kind=backbone.tokenizer_kind,
-    ).eval()  # fmt: skip
-
-
-def long_history(backbone: Backbone) -> EventBatch:
-    rng = np.random.default_rng(0)
-    ids = np.stack([rng.integers(1, size, HISTORY) for size in backbone.attribute_sizes], axis=1)
-    return EventBatch.from_arrays(
-        token_ids=[rng.integers(1, backbone.vocab_size, HISTORY)],
-        attribute_ids=[ids],
-        time_us=[1_700_000_000_000_000 + np.cumsum(rng.integers(1, 10**11, HISTORY))],
-        profile_ids=[np.ones(len(backbone.profile_sizes), np.int64)],
+def print_table(record: dict[str, Any]) -> None:
+    """The numbers for a reader."""
+    print(f"\n{'one process, one thread':32}{'p50 ms':>10}{'p99 ms':>10}{'p99.9 ms':>10}{'calls':>8}")
+    for kind, times in record["in_process"].items():
+        print(f"{kind:32}{times['p50_ms']:10.4f}{times['p99_ms']:10.4f}{times['p999_ms']:10.4f}{times['calls']:8}")
+    print(f"\n{'over HTTP':32}{'p50 ms':>10}{'p99 ms':>10}{'p99.9 ms':>10}{'/s':>8}{'refused':>9}{'client':>8}")
+    http = record["http"]
+    for kind, step in (http["steps"] | {k: http[k] for k in ("half_load", "overload", "recovery")}).items():
+        if step["p50_ms"] is not None:
+            numbers = f"{step['p50_ms']:10.2f}{step['p99_ms']:10.2f}{step['p999_ms']:10.2f}"
+            share = f"{step['refused'] / step['offered']:9.1%}{step['client_cpu_share']:8.0%}"
+            print(f"{kind:32}{numbers}{step['answered_per_s']:8.0f}{share}")
+    start, store = record["start"], record["store"]
+    print(
+        f"\ncapacity {http['capacity_per_s']:.0f} a s, {record['requests_per_s_per_core']:.0f} per core; recomputing "
+        f"takes {record['recompute_ratio']:.1f} x, with features {record['recompute_ratio_with_features']:.1f} x; "
+        f"ready in {start['ready_s']:.1f} s with {store['users']} users ({store['mb']:.0f} MB), "
+        f"{start['memory_mb']['VmRSS']:.0f} MB resident; client late or busy: {http['client_was_late_or_busy'] or 'no'}"
     )
 
 
-def measure_scoring(scorer, backbone: Backbone, events: list[OnlineEvent]) -> dict:
-    """One event from the cache, and with 256 events read again by the backbone; interleaved."""
-    naive, batch = naive_backbone(backbone), long_history(backbone)
-
-    def read_again(event: OnlineEvent) -> None:
-        with torch.inference_mode():
-            naive(batch)
-        scorer.score([event])
-
-    cached, again = [], []
-    for start in range(0, len(events), len(events) // ROUNDS):
-        part = events[start : start + len(events) // ROUNDS]
-        cached.append(timed(lambda event: scorer.score([event]), part))
-        again.append(timed(read_again, part[:50]))
-    ratios = [statistics.median(a) / statistics.median(c) for a, c in zip(again, cached, strict=True)]
-    one = [second for part in cached for second in part]
-    with_batch = timed(scorer.score, [events[i : i + 64] for i in range(0, len(events) - 64, 64)])
-    return {
-        "in_process_ms": quantiles(one),
-        "in_process_p50_ms": quantiles(one)["p50"],
-        "in_process_with_reasons_ms": quantiles(timed(lambda e: scorer.score([e], explain=True), events[:500])),
-        "batch_of_64_ms_per_event": round(1e3 * statistics.median(with_batch) / 64, 4),
-        "naive_ms": quantiles([second for part in again for second in part]),
-        "recompute_ratio": round(statistics.median(ratios), 1),
-        "recompute_ratios": [round(ratio, 1) for ratio in ratios],
-    }
-
-
-def measure_arrivals(scorer, events: list[OnlineEvent]) -> dict:
-    ingest = timed(lambda event: scorer.ingest([event]), events)
-    behind = timed(lambda event: scorer.score([replace(event, event_id="x", time_us=event.time_us + 1)]), events[-300:])
-    refresh = []
-    while True:
-        start = time.perf_counter()
-        if not (users := scorer.refresh()):
-            break
-        refresh.append((time.perf_counter() - start) / users)
-    return {
-        "ingest_ms": quantiles(ingest),
-        "score_of_a_user_who_is_behind_ms": quantiles(behind),
-        "refresh_ms_per_user": round(1e3 * statistics.median(refresh), 4),
-    }
-
-
-class Service:
-    """`python -m panther_pipeline.serving` on a free port."""
-
-    def __init__(self, run: FinishedRun, store: Path) -> None:
-        paths = {**vars(run.artifacts), "store": store}
-        options = [part for name, path in paths.items() for part in (f"--{name}", str(path))]
-        settings = json.dumps({"port": 0, "max_future_s": None})
-        command = [sys.executable, "-m", "panther_pipeline.serving", *options, "--settings", settings]
-        self._log = store.with_suffix(".log")
-        start = time.monotonic()
-        with self._log.open("w") as log:
-            self.process = subprocess.Popen(command, stderr=log, stdout=log, cwd=ROOT)
-        while "127.0.0.1:" not in (said := self._log.read_text()):
-            time.sleep(0.01)
-        self.port = int(said.partition("127.0.0.1:")[2].split()[0])
-        while not self._is_ready():
-            time.sleep(0.02)
-        self.start_s = time.monotonic() - start
-
-    def _is_ready(self) -> bool:
-        outcome = asyncio.run(self._ask(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n"))
-        return outcome.status == 200
-
-    async def _ask(self, request: bytes):
-        return await open_loop._ask(self.port, request, time.monotonic(), [])
-
-    def cpu_s(self) -> float:
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-    def memory_mb(self) -> float:
-        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
-        return round(next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) / 1024, 1)
-
-    def offer(self, requests: list[bytes], rate: float, seconds: float):
-        async def go():
-            tasks, idle, start = [], [], time.monotonic()
-            for i in range(int(rate * seconds)):
-                due = start + i / rate
-                if (wait := due - time.monotonic()) > 0:
-                    await asyncio.sleep(wait)
-                tasks.append(asyncio.create_task(open_loop._ask(self.port, requests[i % len(requests)], due, idle)))
-            return await asyncio.gather(*tasks)
-
-        return open_loop.uvloop.run(go())
-
-    def saturate(self, requests: list[bytes], seconds: float):
-        """As many as one can be in the house, each connection asking again when it is answered."""
-
-        async def ask_again(worker: int):
-            outcomes, idle, end = [], [], time.monotonic() + seconds
-            while time.monotonic() < end:
-                request = requests[(worker + len(outcomes)) % len(requests)]
-                outcomes.append(await open_loop._ask(self.port, request, time.monotonic(), idle))
-            return outcomes
-
-        async def go():
-            parts = await asyncio.gather(*(ask_again(worker) for worker in range(IN_HOUSE)))
-            return [outcome for part in parts for outcome in part]
-
-        return open_loop.uvloop.run(go())
-
-    def stop(self) -> None:
-        self.process.terminate()
-        self.process.wait()
-
-
-def summarise(outcomes) -> dict:
-    accepted = [o for o in outcomes if o.status == 200]
-    refused = [o for o in outcomes if o.status == 503]
-    seconds = max(o.done_s for o in outcomes) - min(o.due_s for o in outcomes)
-    return {
-        "offered_per_s": round(len(outcomes) / seconds, 1),
-        "goodput_per_s": round(len(accepted) / seconds, 1),
-        "accepted_ms": quantiles([o.latency_ms / 1e3 for o in accepted]) if accepted else {},
-        "refused_share": round(len(refused) / len(outcomes), 4),
-        "refused_ms": quantiles([o.latency_ms / 1e3 for o in refused]) if refused else {},
-        "refused_with_retry_after": all(o.has_retry_after for o in refused),
-        "other": len(outcomes) - len(accepted) - len(refused),
-    }
-
-
-def measure_http(service: Service, events: list[OnlineEvent], seconds: float) -> dict:
-    requests = [open_loop.post("/score", as_json(event)) for event in events]
-    service.saturate(requests, 2)  # warm
-    before, start = service.cpu_s(), time.monotonic()
-    full = summarise(service.saturate(requests, min(10, seconds)))
-    cores = (service.cpu_s() - before) / (time.monotonic() - start)
-    capacity = full["goodput_per_s"]
-    half = summarise(service.offer(requests, capacity / 2, seconds))
-    overload = summarise(service.offer(requests, 4 * capacity, seconds / 4))
-    after = summarise(service.offer(requests, capacity / 2, 5))
-    return {
-        "capacity_per_s": capacity,
-        "cores_used_at_capacity": round(cores, 2),
-        "requests_per_s_per_core": round(capacity / cores, 1),
-        "half_load": half,
-        "http_p99_ms_half_load": half["accepted_ms"]["p99"],
-        "overload_4x": overload,
-        "after_overload_half_load": after,
-        "memory_mb": service.memory_mb(),
-    }
-
-
-def many_users(run: FinishedRun, folder: Path, num_users: int) -> Path:
-    """A store with so many users: the run's records under other ids."""
-    source = run.online_store(None)
-    records = list(source.records())
-    users = [(key, packed) for key, packed in records if key[0] == "user"]
-    others = [(key, packed) for key, packed in records if key[0] != "user"]
-    copies = ((("user", f"{key[1]}-{i}"), packed) for i in range(-(-num_users // len(users))) for key, packed in users)
-    write_generation(
-        folder,
-        [*others, *(record for record, _ in zip(copies, range(num_users), strict=False))],
-        source.facts.as_json(),
-    )
-    return folder
-
-
-@click.command()
-@click.argument("ledger")
-@click.option("--env", help="Environment of the ledger; by default its name, base for the simulated one.")
-@click.option("--data", type=click.Path(path_type=Path), default=ROOT / "data")
-@click.option("--seconds", default=60.0, help="Of half load.")
-@click.option("--users", default=200_000, help="In the store whose start is timed.")
-def main(ledger: str, env: str | None, data: Path, seconds: float, users: int) -> None:
-    torch.set_num_threads(1)
-    environment = env or ("base" if ledger == "simulated" else ledger)
-    params = CONFIG_LOADER_CLASS(str(ROOT / "conf"), env=environment, **CONFIG_LOADER_ARGS)["parameters"]
-    run = FinishedRun(data, ledger, params)
-    as_of = str((run.events["event_time"].max() - timedelta(days=21)).date())
-    _, events = run.events_from(as_of, 5000)
-    unknown = [replace(event, label=None, label_time_us=None) for event in events]
-    with tempfile.TemporaryDirectory() as folder:
-        store = Path(folder) / "store"
-        run.online_store(as_of).save(store)
-        service = Service(run, store)
-        http = {"start_s": round(service.start_s, 2), **measure_http(service, unknown[:500], seconds)}
-        service.stop()
-        scorer = load_scorer(replace(run.artifacts, store=store))
-        scorer.score(unknown[:200])
-        record = {**measure_store(scorer, unknown), **measure_scoring(scorer, run.backbone, unknown[:2500])}
-        record |= measure_arrivals(scorer, events)
-        scorer.close()
-        large = Service(run, many_users(run, Path(folder) / "large", users))
-        record |= {
-            "start_s_many_users": round(large.start_s, 2),
-            "many_users": users,
-            "memory_mb_many_users": large.memory_mb(),
-        }
-        large.stop()
-        opened = [timed(lambda path: LmdbStore.open(path).close(), [Path(folder) / "large"])[0] for _ in range(3)]
-        record["verify_and_open_s_many_users"] = round(statistics.median(opened), 3)
-        record["store_mb_many_users"] = round(
-            sum(f.stat().st_size for f in (Path(folder) / "large").rglob("*.mdb")) / 1e6
-        )
-    write_result(f"serving_{ledger}", {**record, "http": http, "http_p99_ms_half_load": http["http_p99_ms_half_load"],
-                                       "requests_per_s_per_core": http["requests_per_s_per_core"]})  # fmt: skip
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("ledger")
+    parser.add_argument("--env", help="of conf/ that describes the ledger; base for `simulated`, else its name")
+    parser.add_argument("--data", type=Path, default=Path("data"))
+    parser.add_argument("--users", type=int, default=200_000)
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--as-of", help="ISO date; four weeks before the last event by default")
+    parser.add_argument("--dry", action="store_true", help="print the table and record nothing")
+    args = parser.parse_args()
+    torch.set_num_threads(1)  # as the service has it
+    env = args.env or ("base" if args.ledger == "simulated" else args.ledger)
+    run = ServedRun(args.data.resolve(), args.ledger, env)
+    as_of = args.as_of or (run.events["event_time"].max() - timedelta(weeks=4)).strftime("%Y-%m-%d")
+    with tempfile.TemporaryDirectory(prefix="bench_serving.") as folder:
+        record = measure(run, as_of, args.users, args.seconds, Path(folder))
+    print_table(record)
+    if args.dry:
+        print(json.dumps(record))
+    else:
+        write_result(f"serving_{args.ledger}", record)
 
 
 if __name__ == "__main__":

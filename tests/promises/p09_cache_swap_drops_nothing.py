@@ -3,10 +3,9 @@
 A service of a finished run answers requests for eight scores each, at half of what it can, and takes in events beside
 that. Meanwhile one generation of the store after the other is published. The records of the scored users say in their
 length of history which generation they are of, so that each answer shows whether all its scores are of the generation
-that it names. In the end every event that was taken in is there. Loading takes longer than that of a
-small ledger does, as it does where users are many. Latencies are printed, not asserted: they belong to a machine
-that does nothing
-else.
+that it names. In the end every event that was taken in is there. Loading takes 3 s longer than that of a small ledger
+does, as it does where users are many: nobody waits so long. Other latencies are printed, not asserted: they belong to a
+machine that does nothing else.
 """
 
 import json
@@ -34,8 +33,12 @@ NUM_SWAPS = int(os.environ.get("PANTHER_SWAPS", "20"))
 NUM_SCORED = 8  # events of a request, each of another user
 SHIFT = 1 << 20  # events by which a generation makes the history of a scored user longer
 EVENTS_PER_S = 10
-LOAD_S = 1.0  # that loading takes longer
-MAX_IN_HOUSE = 16  # a machine with other work stalls for longer than 8 requests can wait
+LOAD_S = 3.0  # that loading takes longer
+SETTINGS = {
+    "reload_interval_s": 0.05,
+    "max_in_house": 256,  # a refusal for want of room would hide who waits, and a machine with other work stalls
+    "retry_after_s": 30,
+}
 
 
 @dataclass
@@ -115,7 +118,7 @@ def as_sent(event) -> dict:
 
 
 @contextmanager
-def serving(run, case, project_root, log: Path, sabotage: str = "nothing", load_s: float = LOAD_S):
+def serving(run, case, project_root, log: Path, sabotage: str = "nothing"):
     """The service of the run over the store of the case, as a process."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -123,12 +126,12 @@ def serving(run, case, project_root, log: Path, sabotage: str = "nothing", load_
     parts = {"backbone": run.artifacts.backbone, "tokenizer": run.artifacts.tokenizer, "head": run.artifacts.head}
     options = [f"--{name}={path}" for name, path in (parts | {"store": case.shelf.folder}).items()]
     program = project_root / "tests" / "serving" / "spoilt_service.py"
-    settings = json.dumps({"reload_interval_s": 0.05, "max_in_house": MAX_IN_HOUSE})
+    settings = json.dumps(SETTINGS)
     command = [
         sys.executable,
         str(program),
         sabotage,
-        str(load_s),
+        str(LOAD_S),
         *options,
         f"--port={port}",
         f"--settings={settings}",
@@ -233,6 +236,10 @@ def count(case: Case, outcomes) -> dict[str, int]:
     }
 
 
+def slowest_s(outcomes) -> float:
+    return max(outcome.latency_ms for outcome in outcomes) / 1000
+
+
 @pytest.mark.slow
 def test_swaps_under_load_fail_and_mix_nothing(finished_run, case, open_loop, project_root, tmp_path):
     with serving(finished_run, case, project_root, tmp_path / "log") as service:
@@ -246,6 +253,7 @@ def test_swaps_under_load_fail_and_mix_nothing(finished_run, case, open_loop, pr
         f"{repeated['duplicate']} there in the end / 0, 0, 2 x"
     )
     assert (counts["failed"], counts["mixed"]) == (0, 0)
+    assert slowest_s(during) < LOAD_S
     assert counts["generations"] > NUM_SWAPS / 2
     assert stream.became == {"accepted": len(stream.sent)}
     assert repeated == {"duplicate": len(stream.sent)}
@@ -254,9 +262,9 @@ def test_swaps_under_load_fail_and_mix_nothing(finished_run, case, open_loop, pr
 
 @pytest.mark.slow
 def test_store_opened_in_the_request_path_breaks_the_promise(finished_run, case, open_loop, project_root, tmp_path):
-    with serving(finished_run, case, project_root, tmp_path / "log", "open in the request path", 3.0) as service:
+    with serving(finished_run, case, project_root, tmp_path / "log", "open in the request path") as service:
         _, during, _ = swap_under_load(service, case, open_loop, 2)
-    assert count(case, during)["failed"] > 0
+    assert slowest_s(during) > LOAD_S
 
 
 @pytest.mark.slow
