@@ -34,9 +34,9 @@ def answering(answer):
             while self.request.recv(65_536):
                 if (raw := answer()) is None:
                     return
-                for part in (raw[:20], raw[20:]):  # an answer need not come in one piece
+                for part in (raw[:20], raw[20:-1], raw[-1:]):  # an answer need not come in one piece
                     self.request.sendall(part)
-                    time.sleep(0.001)
+                    time.sleep(0.002)
 
     class Server(socketserver.ThreadingTCPServer):
         daemon_threads = allow_reuse_address = True
@@ -103,6 +103,12 @@ def test_requests_without_an_answer_are_failed(offer):
     with answering(lambda: next(answers)) as port:
         found = offer(port, "--rate=20", "--seconds=1")
     assert found["failed"] == found["answered"] == 10
+
+
+def test_answer_ends_with_the_last_byte_of_its_body(offer):
+    with answering(lambda: ANSWER) as port:
+        found = offer(port, "--closed=1", "--seconds=0.5")
+    assert found["p50_ms"] > 4  # the pauses between its parts
 
 
 def test_refusal_without_retry_after_is_counted(offer):

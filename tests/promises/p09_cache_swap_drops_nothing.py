@@ -172,7 +172,10 @@ class EventStream:
 
 def take_in(service, sent: dict) -> str:
     """What became of an event, or the status of an answer that does not say."""
-    status, _, answer = service.ask("POST", "/events", sent)
+    try:
+        status, _, answer = service.ask("POST", "/events", sent)
+    except OSError:
+        return "no answer"
     return json.loads(answer)["events"][0]["status"] if status == 200 else str(status)
 
 
