@@ -23,7 +23,12 @@ def served(saved_model, tmp_path):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", str(model), "--env-manager", "local"]
-    environment = os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/m.db"}
+    scripts = os.path.dirname(sys.executable)  # where MLflow looks for uvicorn, also if nobody activated it
+    environment = os.environ | {
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/m.db",
+        "PATH": os.pathsep.join([scripts, os.environ["PATH"]]),
+    }
     log = tmp_path / "serve.log"
     with log.open("w") as out:
         process = subprocess.Popen(

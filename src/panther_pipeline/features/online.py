@@ -15,7 +15,6 @@ from panther_pipeline.features.config import FeatureConfig
 from panther_pipeline.features.entries import NO_ENTRIES
 from panther_pipeline.features.event import NO_CODE, OnlineEvent, code_text
 from panther_pipeline.features.formulas import (
-    AmountSums,
     describe_amounts,
     describe_context,
     describe_risk,
@@ -24,9 +23,7 @@ from panther_pipeline.features.formulas import (
 )
 from panther_pipeline.features.look_back import (
     entries_before,
-    known_risk,
-    last_event_us,
-    sum_windows,
+    look_back,
     window_starts,
 )
 from panther_pipeline.features.past import NO_PAST, Past, look_up
@@ -81,21 +78,18 @@ class OnlineFeatures:
         known_counterparty = None if event.counterparty is None else counterparty
         sides = [self._look(activity, time_us) for activity in (user, known_counterparty)]
         starts_V = window_starts(time_us, self._config.windows_days)
-        risk_starts_R = window_starts(time_us, self._config.risk_windows_days)[:-1]
-        sums_2SV = np.array([sum_windows(*side, starts_V) for side in sides])
-        sums = AmountSums(**dict(zip(AmountSums.__slots__, sums_2SV.swapaxes(0, 1), strict=True)))
-        amounts_2A = _flatten(describe_amounts(sums, cents_11))
-        risks = [known_risk(*side, time_us, risk_starts_R) for side in sides]
-        known_2R, frauds_2R, first_us_2R = (np.array([risk[part] for risk in risks]) for part in range(3))
-        risk_2K = _flatten(describe_risk(known_2R, frauds_2R, first_us_2R, time_us))
+        seen = look_back(sides, time_us, starts_V, window_starts(time_us, self._config.risk_windows_days)[:-1])
+        amounts_2A = _flatten(describe_amounts(seen.sums, cents_11))
+        risk_2K = _flatten(describe_risk(seen.known_2R, seen.frauds_2R, seen.first_us_2R, time_us))
         pair_us, is_new_pair = self._meet(event, user)
-        instants = [last_event_us(*sides[0]), risks[0][3], last_event_us(*sides[1]), risks[1][3], pair_us]
-        since = log_seconds_since(np.array(instants, dtype=np.int64), time_us)
+        instants = np.array([*seen.last_us, *seen.last_fraud_us, pair_us])
+        *since_last_2, since_fraud_user, since_fraud_other, since_met = log_seconds_since(instants, time_us)
+        since_fraud_2 = (since_fraud_user, since_fraud_other)
         parts = [self._describe_itself(event)]
-        for side, (since_last, since_fraud) in enumerate((since[0:2], since[2:4])):
-            parts += [[since_last], amounts_2A[side], [since_fraud], risk_2K[side]]
+        for side in range(2):
+            parts += [[since_last_2[side]], amounts_2A[side], [since_fraud_2[side]], risk_2K[side]]
         novel = [self._is_new(event, user, ix) for ix in range(len(self._novelty))]
-        return np.concatenate([*parts, [is_new_pair, since[4], *novel]]).astype(np.float32)
+        return np.concatenate([*parts, [is_new_pair, since_met, *novel]]).astype(np.float32)
 
     def _look(self, activity: UserActivity | CounterpartyActivity | None, time_us: int) -> tuple[np.ndarray, Past]:
         """What one side saw before the instant: entries, and what was summed up."""

@@ -15,7 +15,7 @@ from panther_pipeline.units import BEFORE_ALL_US
 SEEN = np.dtype([("code", "<i8"), ("time_us", "<i8")])  # sorted by code, each once
 NOTHING_SEEN = np.zeros(0, dtype=SEEN)
 NOTHING_SEEN.flags.writeable = False
-_SMALLEST = -(2**63)  # of int64
+SMALLEST = -(2**63)  # of int64
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,7 +24,7 @@ class Past:
 
     count: int = 0
     total: int = 0  # cents, modulo 2^64 as the sums of the ledger
-    largest: int = _SMALLEST  # cents
+    largest: int = SMALLEST  # cents
     clipped: int = 0
     high: int = 0  # sums of the halves of squares (`windows.split_square`)
     low: int = 0
@@ -40,7 +40,7 @@ class Past:
         return Past(
             count=self.count + len(entries_E),
             total=_wrap(self.total + int(cents_E.sum())),
-            largest=max(self.largest, int(cents_E.max(initial=_SMALLEST))),
+            largest=max(self.largest, int(cents_E.max(initial=SMALLEST))),
             clipped=self.clipped + int(clip_cents(cents_E).sum()),
             high=self.high + int(high_E.sum()),
             low=self.low + int(low_E.sum()),

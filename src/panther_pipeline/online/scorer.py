@@ -114,9 +114,9 @@ class OnlineScorer:
         if not inputs:
             return []
         probabilities = self._head.score(
-            np.stack([i.features_F for i in inputs]),
-            np.stack([i.embedding_D for i in inputs]),
-            np.stack([i.surprises_S for i in inputs]),
+            np.array([i.features_F for i in inputs]),
+            np.array([i.embedding_D for i in inputs]),
+            np.array([i.surprises_S for i in inputs]),
         )
         return [
             self._decide(event, made, float(probability), explain)
