@@ -22,7 +22,7 @@ from panther_pipeline.cache.embed import EventEmbeddingConfig
 from panther_pipeline.ledger.splits import SplitConfig
 from panther_pipeline.metrics.config import BootstrapConfig
 from panther_pipeline.metrics.fraud import measure_fraud_scores
-from panther_pipeline.scoring.fit import HeadConfig, fit_fraud_head
+from panther_pipeline.scoring.fit import HeadConfig, copy_network, fit_fraud_head
 from panther_pipeline.scoring.scores import collect_scores
 from panther_pipeline.scoring.task import FraudTaskConfig, assemble_fraud_task
 from panther_pipeline.scoring.tuning.config import MODEL_NAMES, TuningConfig
@@ -63,7 +63,7 @@ def main() -> None:
         "cpu_seconds": {name: round(value, 1) for name, value in seconds.items()},
         "weights_trained": {
             "backbone": sum(p.numel() for p in backbone.parameters()),
-            "head": sum(p.numel() for p in head.copy_network().parameters()),
+            "head": sum(p.numel() for p in copy_network(head).parameters()),
             "head_tuned": _count(unfreeze_layers(copy.deepcopy(backbone), config.full, 0.0)),
             "head_lora": _count(add_low_rank_updates(copy.deepcopy(backbone), config.lora, 0.0)),
         },

@@ -14,7 +14,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from panther_pipeline.ledger.splits import TEST, TRAIN, VALID, SplitConfig, assign_split
-from panther_pipeline.scoring.fit import HeadConfig, fit_fraud_head
+from panther_pipeline.scoring.fit import HeadConfig, copy_network, fit_fraud_head
 from panther_pipeline.scoring.scores import collect_scores
 from panther_pipeline.scoring.task import CALIBRATION, FIT, JUDGED, FraudTask, FraudTaskConfig, assemble_fraud_task
 from panther_pipeline.scoring.trees import TreeConfig, fit_tree_baselines
@@ -85,7 +85,7 @@ def test_windows_of_time_follow_each_other(ledger, splits, task):
 
 def statistics(task: FraudTask, config: HeadConfig) -> dict[str, torch.Tensor]:
     head, _ = fit_fraud_head(task, config)
-    return {name: value for name, value in head._network.state_dict().items() if name in STATISTICS}
+    return {name: value for name, value in copy_network(head).state_dict().items() if name in STATISTICS}
 
 
 def alter_later_rows(task: FraudTask) -> FraudTask:

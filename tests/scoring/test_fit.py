@@ -9,7 +9,7 @@ import torch
 from sklearn.metrics import average_precision_score
 
 from panther_pipeline.errors import TrainingError
-from panther_pipeline.scoring.fit import MODEL_NAME, fit_fraud_head, score_without_backbone
+from panther_pipeline.scoring.fit import MODEL_NAME, copy_network, fit_fraud_head, score_without_backbone
 from panther_pipeline.scoring.task import CALIBRATION, FIT, JUDGED, assemble_fraud_task
 
 
@@ -62,7 +62,7 @@ def test_probabilities_know_the_prior_when_non_frauds_are_sampled(
     sampled = assemble_fraud_task(ledger, features, embeddings, config, splits)
     assert sampled.prior_shift < -2
     head, scores = fit_fraud_head(sampled, head_config.model_copy(update={"seeds": [0]}))
-    network = head._network
+    network = copy_network(head)
     numbers_RF = torch.from_numpy(np.hstack([sampled.features_RF, sampled.surprises_RS]))
     judged = sampled.rows(JUDGED)
     with torch.inference_mode():

@@ -7,6 +7,7 @@ from safetensors.torch import load_file, save_file
 
 from panther_pipeline.errors import ArtifactError, ConfigurationError
 from panther_pipeline.publish import open_published, publish_folder
+from panther_pipeline.scoring.fit import copy_network
 from panther_pipeline.scoring.head import NUM_SURPRISES, FraudHead
 from panther_pipeline.scoring.networks.build import build_network
 
@@ -18,7 +19,7 @@ NAMES = ["amount", "hour"]
 def head(network_config, request):
     torch.manual_seed(0)
     config = network_config.model_copy(update={"kind": request.param})
-    return FraudHead(NAMES, 4, config, build_network(len(NAMES) + NUM_SURPRISES, 4, config), IDENTITY)
+    return FraudHead(NAMES, 4, config, build_network(len(NAMES) + NUM_SURPRISES, 4, config).as_arrays(), IDENTITY)
 
 
 def inputs(num: int, seed: int = 0):
@@ -58,9 +59,9 @@ def test_head_refuses_an_identity_of_other_keys(network_config):
 def test_isotonic_calibration_is_saved_with_the_head(head, tmp_path):
     before = head.score(*inputs(50))
     knots = np.linspace(-5, 5, 7)
-    network = head.copy_network()
+    network = copy_network(head)
     network.set_calibration({"isotonic_logits_K": knots, "isotonic_values_K": knots**3})
-    head = FraudHead(head.feature_names, head.embedding_dim, head.config, network)
+    head = FraudHead(head.feature_names, head.embedding_dim, head.config, network.as_arrays())
     head.save(tmp_path / "head")
     assert np.array_equal(FraudHead.load(tmp_path / "head").score(*inputs(50)), head.score(*inputs(50)))
     assert not np.allclose(head.score(*inputs(50)), before)

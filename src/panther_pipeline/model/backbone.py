@@ -12,29 +12,34 @@ Shape letters: B windows, T events, F token attributes, P profile attributes, D 
 tokens of it, K prototypes.
 """
 
-import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self, get_args
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.functional import linear, normalize
+from torch.overrides import TorchFunctionMode
 
-from panther_pipeline.errors import ArtifactError, ConfigurationError
+from panther_pipeline.errors import ConfigurationError
 from panther_pipeline.model.batch import EventBatch
 from panther_pipeline.model.block import make_block
 from panther_pipeline.model.clock import Clock
 from panther_pipeline.model.config import ModelConfig
 from panther_pipeline.model.embedding import EventEmbedding
 from panther_pipeline.model.tuple_head import TupleHead
-from panther_pipeline.publish import open_published, publish_folder
+from panther_pipeline.model.weights import (
+    DESCRIPTION_FILE,
+    WEIGHTS_FILE,
+    BackboneWeights,
+    digest_backbone,
+    not_a_backbone,
+)
+from panther_pipeline.publish import publish_folder
 from panther_pipeline.tokenizer.config import TokenizerKind
-
-_WEIGHTS, _CONFIG = "backbone.safetensors", "config.json"
 
 
 class Backbone(nn.Module):
@@ -189,18 +194,18 @@ class Backbone(nn.Module):
     @property
     def digest(self) -> str:
         """SHA-256 of the description and the weights, name by name."""
-        digest = hashlib.sha256(json.dumps(self._description(), sort_keys=True).encode())
-        for name, tensor in sorted(self.state_dict().items()):
-            digest.update(name.encode() + tensor.detach().float().cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        arrays = ((name, t.detach().float().cpu().contiguous().numpy()) for name, t in self.state_dict().items())
+        return digest_backbone(self._description(), arrays)
 
     def save(self, folder: Path) -> None:
         """Publish the weights (float32) and the description as one artifact."""
 
         def write(temporary: Path) -> None:
             tensors = {name: t.detach().float().cpu().contiguous() for name, t in self.state_dict().items()}
-            save_file(tensors, temporary / _WEIGHTS)
-            (temporary / _CONFIG).write_text(json.dumps(self._description(), indent=2) + "\n", encoding="utf-8")
+            save_file(tensors, temporary / WEIGHTS_FILE)
+            (temporary / DESCRIPTION_FILE).write_text(
+                json.dumps(self._description(), indent=2) + "\n", encoding="utf-8"
+            )
 
         facts = {"tokenizer_digest": self.tokenizer_digest, "backbone_digest": self.digest}
         known = {} if self.learnt_until is None else {"learnt_until": self.learnt_until}
@@ -214,23 +219,26 @@ class Backbone(nn.Module):
             ArtifactError: missing or damaged; a description that is not one; weights of other names or shapes
                 than the description says, or not finite.
         """
-        generation, facts = open_published(folder)
+        return cls.restore(BackboneWeights.read(folder), folder)
+
+    @classmethod
+    def restore(cls, weights: BackboneWeights, folder: Path) -> Self:
+        """The backbone of weights that were read from a folder; the folder is not looked at again.
+
+        Raises:
+            ArtifactError: names or shapes of the weights are not what their description says.
+        """
         try:
-            learnt_until = facts.get("learnt_until")
-            if not isinstance(learnt_until, str | None):
-                raise ValueError(f"learnt_until is {learnt_until!r}, no text")
-            description = json.loads((generation / _CONFIG).read_text(encoding="utf-8"))
-            config = ModelConfig.model_validate(description.pop("model"))
-            with torch.device("meta"):  # shapes without memory: a hostile size is refused before it is allocated
-                expected = cls(config, **description).state_dict()
-            tensors = _read_weights(generation / _WEIGHTS, expected)
-        except (ValueError, TypeError, KeyError, AttributeError, RuntimeError, SafetensorError) as error:
-            raise ArtifactError(
-                f"{folder} does not hold a backbone: {error}. Run `kedro run --pipelines=pretrain`."
-            ) from None
-        backbone = cls(config, **description)
-        backbone.load_state_dict(tensors)
-        backbone.learnt_until = learnt_until
+            # Shapes without memory: a hostile size is refused before it is allocated. Without initial values, since to
+            # draw some that have no memory torch imports its compiler, which takes seconds.
+            with torch.device("meta"), _WithoutInitialValues():
+                expected = cls(weights.config, **weights.description).state_dict()
+            _check_shapes(weights.arrays, expected)
+            backbone = cls(weights.config, **weights.description)
+            backbone.load_state_dict({name: torch.from_numpy(array) for name, array in weights.arrays.items()})
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise not_a_backbone(folder, error) from None
+        backbone.learnt_until = weights.learnt_until
         return backbone.eval()
 
     def _description(self) -> dict[str, Any]:
@@ -246,18 +254,24 @@ class Backbone(nn.Module):
         }
 
 
-def _read_weights(path: Path, expected: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of a safetensors file, once names, shapes and values are what they must be."""
-    with safe_open(path, framework="pt") as file:
-        if set(file.keys()) != set(expected):
-            raise ArtifactError(f"{path.name} holds other weights than the description; they differ in "
-                                f"{sorted(set(file.keys()) ^ set(expected))[:3]}")  # fmt: skip
-        for name, tensor in expected.items():
-            shape = file.get_slice(name).get_shape()
-            if list(shape) != list(tensor.shape):
-                raise ArtifactError(f"weight {name} has shape {shape}, the description says {list(tensor.shape)}")
-        tensors = {name: file.get_tensor(name) for name in expected}
-    for name, tensor in tensors.items():
-        if tensor.dtype != torch.float32 or not bool(torch.isfinite(tensor).all()):
-            raise ArtifactError(f"weight {name} is not finite float32")
-    return tensors
+class _WithoutInitialValues(TorchFunctionMode):
+    """Within it, `torch.nn.init` leaves tensors as they are."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
+
+
+def _check_shapes(arrays: dict[str, np.ndarray], expected: dict[str, Tensor]) -> None:
+    if set(arrays) != set(expected):
+        others = sorted(set(arrays) ^ set(expected))[:3]
+        raise ValueError(f"it holds other weights than the description; they differ in {others}")
+    for name, tensor in expected.items():
+        if arrays[name].shape != tuple(tensor.shape):
+            raise ValueError(
+                f"weight {name} has shape {list(arrays[name].shape)}, the description says {list(tensor.shape)}"
+            )

@@ -30,8 +30,11 @@ class HstuBlock(nn.Module):
         self.norm = nn.LayerNorm(dim)
         self.gate_value_query_key = nn.Linear(dim, 4 * dim, bias=False)
         # One place more than events: the profile may stand before the first one.
-        self.order_bias = nn.Parameter(torch.randn(config.max_events + 1) * 0.02)
-        self.time_bias = nn.Parameter(torch.randn(NUM_GAP_BUCKETS) * 0.02) if config.time_encoding == "rotary" else None
+        self.order_bias = nn.Parameter(torch.empty(config.max_events + 1))
+        self.time_bias = nn.Parameter(torch.empty(NUM_GAP_BUCKETS)) if config.time_encoding == "rotary" else None
+        for bias in (self.order_bias, self.time_bias):
+            if bias is not None:
+                nn.init.normal_(bias, std=0.02)
         self.output = nn.Linear(dim, dim)
         self.dropout = Dropout(config.dropout)
 

@@ -26,9 +26,8 @@ class DilatedConvolutions(nn.Module):
         super().__init__()
         self.dilations = dilations
         # weight[r, k]: tap k of dilation r, one number per channel; tap 0 is the event itself.
-        self.weight = nn.Parameter(
-            torch.randn(len(dilations), kernel_size, dim) * (kernel_size * len(dilations)) ** -0.5
-        )
+        self.weight = nn.Parameter(torch.empty(len(dilations), kernel_size, dim))
+        nn.init.normal_(self.weight, std=(kernel_size * len(dilations)) ** -0.5)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         taps = self.taps()
@@ -106,7 +105,8 @@ class PatternRecognition(nn.Module):
             if config.convolution == "dilated"
             else DenseConvolution(dim, config.kernel_size)
         )
-        self.prototypes_KD = nn.Parameter(torch.randn(config.num_prototypes, dim))
+        self.prototypes_KD = nn.Parameter(torch.empty(config.num_prototypes, dim))
+        nn.init.normal_(self.prototypes_KD)
         self.prototype_norm = nn.LayerNorm(dim)
         self.query = nn.Linear(dim, dim, bias=False)
         self.key_value = nn.Linear(dim, 2 * dim, bias=False)

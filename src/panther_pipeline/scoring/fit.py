@@ -6,7 +6,8 @@ import polars as pl
 
 from panther_pipeline.scoring.head import NUM_SURPRISES, FraudHead
 from panther_pipeline.scoring.loop import HeadRows, LoopConfig, Loss, train_network
-from panther_pipeline.scoring.networks.build import build_network
+from panther_pipeline.scoring.networks.base import HeadNetwork
+from panther_pipeline.scoring.networks.build import build_network, restore_network
 from panther_pipeline.scoring.networks.config import NetworkConfig
 from panther_pipeline.scoring.scores import collect_scores, empty_scores, tabulate_scores
 from panther_pipeline.scoring.search import fit_seeds
@@ -93,4 +94,11 @@ def train_head(
     network = train_network(
         lambda: build_network(num_numbers, dim, config.network), HeadRows.of(task), config, seed, name, loss
     )
-    return FraudHead(task.feature_names, dim, config.network, network, identity)
+    return FraudHead(task.feature_names, dim, config.network, network.as_arrays(), identity)
+
+
+def copy_network(head: FraudHead) -> HeadNetwork:
+    """The network of a trained head, with statistics and calibration, to be trained on."""
+    assert head.weights is not None, "an untrained head has no network"
+    num_numbers = len(head.feature_names) + NUM_SURPRISES
+    return restore_network(num_numbers, head.embedding_dim, head.config, head.weights)

@@ -1,28 +1,25 @@
 """The fraud head as it is saved and served: (features, embedding, surprise) → probability.
 
-Training lives in fit.py: what serves imports none of it.
+Training lives in fit.py: what serves imports none of it, nor torch, which takes seconds to import.
 
 Shape letters: R rows, F features, D embedding width, S = 3 surprise values.
 """
 
-import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.numpy import load_file, save_file
 
 from panther_pipeline.errors import ArtifactError, ConfigurationError
 from panther_pipeline.publish import open_published, publish_folder
 from panther_pipeline.scoring.identity import IDENTITY_KEYS, UNKNOWN, check_identity, unknown_identity
-from panther_pipeline.scoring.networks.base import HeadNetwork
-from panther_pipeline.scoring.networks.build import build_network
 from panther_pipeline.scoring.networks.config import NetworkConfig
 from panther_pipeline.scoring.networks.inference import NumpyNetwork
+from panther_pipeline.scoring.networks.shapes import CALIBRATION_KNOTS, weight_shapes
 
 NUM_SURPRISES = 3  # surprise, surprise_z, cosine
 _WEIGHTS = "weights.safetensors"
@@ -46,10 +43,17 @@ class FraudHead:
         feature_names: list[str],
         embedding_dim: int,
         config: NetworkConfig,
-        network: HeadNetwork | None,
+        weights: Mapping[str, np.ndarray] | None,
         identity: dict[str, str] | None = None,
     ) -> None:
-        """A head; `identity` says what it belongs to (see `scoring.identity`), None = unknown.
+        """A head.
+
+        Args:
+            feature_names: the features it reads, in its order.
+            embedding_dim: D.
+            config: kind and sizes of the network.
+            weights: of the trained network, `HeadNetwork.as_arrays`; None = untrained.
+            identity: what it belongs to (see `scoring.identity`); None = unknown.
 
         Raises:
             ConfigurationError: an identity with other keys than IDENTITY_KEYS.
@@ -58,11 +62,11 @@ class FraudHead:
         self.embedding_dim = embedding_dim
         self.config = config
         self.identity = check_identity(unknown_identity() if identity is None else identity)
-        self._network = network.eval() if network is not None else None
+        self.weights = weights
 
     @property
     def is_trained(self) -> bool:
-        return self._network is not None
+        return self.weights is not None
 
     def average_inputs(self) -> AverageInputs:
         """The means of its inputs over the fitted rows.
@@ -70,15 +74,11 @@ class FraudHead:
         Raises:
             ConfigurationError: the head was never trained.
         """
-        network = self._trained_network()
-        numbers_F = network.number_mean_F.numpy()
-        split = len(self.feature_names)
-        embedding_D = network.embedding_mean_D.numpy()
-        return AverageInputs(features_F=numbers_F[:split], embedding_D=embedding_D, surprises_S=numbers_F[split:])
-
-    def copy_network(self) -> HeadNetwork | None:
-        """The network with statistics and calibration, to be trained on; None when untrained."""
-        return copy.deepcopy(self._network)
+        weights, split = self._trained_weights(), len(self.feature_names)
+        numbers_F = weights["number_mean_F"]
+        return AverageInputs(
+            features_F=numbers_F[:split], embedding_D=weights["embedding_mean_D"], surprises_S=numbers_F[split:]
+        )
 
     def score(self, features_RF: np.ndarray, embeddings_RD: np.ndarray, surprises_RS: np.ndarray) -> np.ndarray:
         """Calibrated probability of fraud, the same offline and online.
@@ -94,7 +94,7 @@ class FraudHead:
         Raises:
             ConfigurationError: the head was never trained, or a shape does not fit; names what was expected.
         """
-        self._trained_network()
+        self._trained_weights()
         expected = (len(self.feature_names), self.embedding_dim, NUM_SURPRISES)
         got = (features_RF.shape[1], embeddings_RD.shape[1], surprises_RS.shape[1])
         if got != expected:
@@ -111,18 +111,17 @@ class FraudHead:
         ]
         return np.concatenate(scores) if scores else np.empty(0)
 
-    def _trained_network(self) -> HeadNetwork:
-        if self._network is None:
+    def _trained_weights(self) -> Mapping[str, np.ndarray]:
+        if self.weights is None:
             raise ConfigurationError(
                 "This fraud head is untrained: its ledger has no known frauds before the test. "
                 "Declare ledger.schema.label, or do not score."
             )
-        return self._network
+        return self.weights
 
     @cached_property
     def _inference(self) -> NumpyNetwork:
-        weights = {name: tensor.detach().cpu().numpy() for name, tensor in self._trained_network().state_dict().items()}
-        return NumpyNetwork(self.config, weights)
+        return NumpyNetwork(self.config, self._trained_weights())
 
     def save(self, path: Path) -> None:
         """Publish weights (safetensors) and description (JSON) as one artifact."""
@@ -136,8 +135,7 @@ class FraudHead:
         publish_folder(path, self._write, facts=facts)
 
     def _write(self, folder: Path) -> None:
-        weights = self._network.state_dict() if self._network is not None else {}
-        save_file({name: tensor.contiguous() for name, tensor in weights.items()}, folder / _WEIGHTS)
+        save_file(dict(self.weights or {}), folder / _WEIGHTS)
 
     @classmethod
     def load(cls, path: Path) -> "FraudHead":
@@ -150,19 +148,26 @@ class FraudHead:
         try:
             config = NetworkConfig.model_validate(facts["config"])
             names, dim = list(facts["feature_names"]), int(facts["embedding_dim"])
-            network = _load_network(folder / _WEIGHTS, len(names), dim, config) if facts["is_trained"] else None
+            weights = _load_weights(folder / _WEIGHTS, len(names), dim, config) if facts["is_trained"] else None
             identity = check_identity({key: facts.get(key, UNKNOWN) for key in IDENTITY_KEYS})
-        except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+        except (KeyError, TypeError, ValueError, SafetensorError) as error:
             raise ArtifactError(f"{path} is not a fraud head of this version ({error}). Run finetune again.") from None
-        return cls(names, dim, config, network, identity)
+        return cls(names, dim, config, weights, identity)
 
 
-def _load_network(file: Path, num_features: int, embedding_dim: int, config: NetworkConfig) -> HeadNetwork:
-    weights: dict[str, Any] = load_file(file)
-    broken = [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]
+def _load_weights(file: Path, num_features: int, embedding_dim: int, config: NetworkConfig) -> dict[str, np.ndarray]:
+    weights = load_file(file)
+    broken = [name for name, array in weights.items() if not np.isfinite(array).all()]
     if broken:
         raise ValueError(f"weights not finite: {', '.join(broken)}")
-    network = build_network(num_features + NUM_SURPRISES, embedding_dim, config)
-    network.set_calibration({name: weights[name] for name in ("isotonic_logits_K", "isotonic_values_K")})  # their size
-    network.load_state_dict(weights)
-    return network
+    num_knots = {weights[name].shape for name in CALIBRATION_KNOTS}
+    if len(num_knots) != 1:
+        raise ValueError(f"{' and '.join(CALIBRATION_KNOTS)} differ in length")
+    expected = weight_shapes(num_features + NUM_SURPRISES, embedding_dim, config) | dict.fromkeys(
+        CALIBRATION_KNOTS, *num_knots
+    )
+    found = {name: array.shape for name, array in weights.items()}
+    if found != expected:
+        name, shape = sorted(set(found.items()) ^ set(expected.items()))[0]
+        raise ValueError(f"weight {name} {shape} is not what the description says, or is missing")
+    return weights

@@ -14,6 +14,7 @@ from panther_pipeline.errors import ArtifactError, ConfigurationError, TrainingE
 from panther_pipeline.model.backbone import Backbone
 from panther_pipeline.not_asked import NotAsked
 from panther_pipeline.scoring.calibration import IsotonicScaler
+from panther_pipeline.scoring.fit import copy_network
 from panther_pipeline.scoring.head import FraudHead
 from panther_pipeline.scoring.identity import unknown_identity
 from panther_pipeline.scoring.task import CALIBRATION, FIT, JUDGED
@@ -77,10 +78,10 @@ def test_saved_pair_serves_the_same_scores_without_new_code(case, which, request
 
 
 def test_pretrained_backbone_and_head_stay_as_they_were(case, config):
-    digest, weights = case.backbone.digest, case.head.copy_network().state_dict()
+    digest, weights = case.backbone.digest, copy_network(case.head).state_dict()
     tune_backbone("lora", *case.parts, short(config))
     assert case.backbone.digest == digest
-    assert all(torch.equal(tensor, weights[name]) for name, tensor in case.head.copy_network().state_dict().items())
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in copy_network(case.head).state_dict().items())
     assert all(p.requires_grad for p in case.backbone.parameters())
 
 
@@ -91,7 +92,7 @@ def test_frozen_pair_is_kept_when_no_epoch_is_better(case, config, fit_head):
     head = fit_head(task)
     backbone, kept_head, scores = tune_backbone("full", task, head, *case.parts[2:], short(config, head="trained"))
     assert backbone.digest == case.backbone.digest
-    torch.testing.assert_close(kept_head.copy_network().log_odds, head.copy_network().log_odds)
+    torch.testing.assert_close(copy_network(kept_head).log_odds, copy_network(head).log_odds)
     kept = task.part_R != FIT
     frozen = head.score(task.features_RF[kept], task.embeddings_RD[kept], task.surprises_RS[kept])
     np.testing.assert_allclose(scores["score"], frozen, atol=1e-5)
@@ -127,8 +128,8 @@ def test_future_tokens_and_labels_move_no_weight_and_no_earlier_score(case, conf
     )  # fmt: skip
     here, there = (tune_backbone(method, *parts, short(config)) for parts in (case.parts, future))
     assert here[0].digest == there[0].digest
-    weights = there[1].copy_network().state_dict()
-    assert all(torch.equal(tensor, weights[name]) for name, tensor in here[1].copy_network().state_dict().items())
+    weights = copy_network(there[1]).state_dict()
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in copy_network(here[1]).state_dict().items())
     before, after = (pair[2].filter(split="calibration") for pair in (here, there))
     np.testing.assert_array_equal(before["score"], after["score"])
     assert not here[2].filter(split="test")["score"].equals(there[2].filter(split="test")["score"])
@@ -182,18 +183,18 @@ def test_sequences_of_another_ledger_are_refused(case, config):
 def test_head_of_another_backbone_is_refused(case, config):
     head = case.head
     strange = unknown_identity() | {"backbone_digest": "0" * 64}
-    other = FraudHead(head.feature_names, head.embedding_dim, head.config, head.copy_network(), strange)
+    other = FraudHead(head.feature_names, head.embedding_dim, head.config, head.weights, strange)
     with pytest.raises(ArtifactError, match=f"backbone_digest 0{{16}}, not {case.backbone.digest[:16]}"):
         tune_backbone("full", case.task, other, *case.parts[2:], short(config))
 
 
 def test_tuned_head_is_calibrated_as_the_frozen_one_was(case, config):
     task, frozen, *others = case.parts
-    network = frozen.copy_network()
+    network = copy_network(frozen)
     network.set_calibration(IsotonicScaler.fit(np.linspace(-3, 3, 60), np.arange(60) % 2).buffers)
-    isotonic = FraudHead(frozen.feature_names, frozen.embedding_dim, frozen.config, network)
+    isotonic = FraudHead(frozen.feature_names, frozen.embedding_dim, frozen.config, network.as_arrays())
     _, tuned, scores = tune_backbone("lora", task, isotonic, *others, short(config))
-    own = tuned.copy_network()
+    own = copy_network(tuned)
     assert own.calibration == "isotonic"
     assert (own.platt_slope, own.platt_intercept) == (1, 0)
     assert not torch.equal(own.isotonic_logits_K, network.isotonic_logits_K)

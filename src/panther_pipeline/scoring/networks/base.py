@@ -66,6 +66,10 @@ class HeadNetwork(nn.Module):
         for name, values in (_UNCALIBRATED | dict(buffers)).items():
             setattr(self, name, torch.as_tensor(values, dtype=getattr(self, name).dtype))
 
+    def as_arrays(self) -> dict[str, np.ndarray]:
+        """A copy of all weights and statistics by their names: what `FraudHead` keeps."""
+        return {name: tensor.detach().cpu().numpy().copy() for name, tensor in self.state_dict().items()}
+
     def _straighten(self, logit_R: Tensor) -> Tensor:
         """Linear between the knots, as numpy.interp; the same where there are none."""
         knots_K, values_K = self.isotonic_logits_K, self.isotonic_values_K

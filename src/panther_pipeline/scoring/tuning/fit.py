@@ -21,6 +21,7 @@ from panther_pipeline.errors import ConfigurationError
 from panther_pipeline.model.backbone import Backbone
 from panther_pipeline.not_asked import NotAsked
 from panther_pipeline.scoring.calibration import fit_scaler
+from panther_pipeline.scoring.fit import copy_network
 from panther_pipeline.scoring.head import FraudHead
 from panther_pipeline.scoring.identity import check_belongs
 from panther_pipeline.scoring.networks.base import HeadNetwork
@@ -90,7 +91,7 @@ def tune_backbone(
         _calibrate(joint, task)
         tuned = joint.backbone.eval().requires_grad_(True)
         identity = _identify(head, tuned)
-        tuned_head = FraudHead(task.feature_names, head.embedding_dim, head.config, joint.network.cpu(), identity)
+        tuned_head = FraudHead(task.feature_names, head.embedding_dim, head.config, joint.network.as_arrays(), identity)
         pairs.append((tuned, tuned_head))
         tables.append(tabulate_scores(task, _score(tuned_head, joint, task), MODEL_NAMES[method], seed))
     return *pairs[0], collect_scores(*tables)
@@ -103,7 +104,7 @@ def _identify(head: FraudHead, backbone: Backbone) -> dict[str, str]:
 
 def _start_network(task: FraudTask, head: FraudHead, config: TuningConfig) -> HeadNetwork:
     """The head at the start, with the statistics of the frozen one and the log odds of the fit rows."""
-    network = trained = head.copy_network()
+    network = trained = copy_network(head)
     if config.head == "fresh":
         network = build_network(len(trained.number_mean_F), head.embedding_dim, head.config)
         for name, value in trained.named_buffers():
