@@ -32,6 +32,7 @@ from panther_pipeline.online.ingest import Ingestor
 from panther_pipeline.online.record import UserRecord
 from panther_pipeline.online.refresh import Refresher
 from panther_pipeline.online.scorer import OnlineScorer
+from panther_pipeline.online.served_backbone import ServedBackbone
 from panther_pipeline.scoring.head import FraudHead
 from serving_run import ServedRun
 
@@ -104,7 +105,7 @@ def prepare_contest(run: ServedRun, online: OnlineStore, events: list[OnlineEven
     """
     backbone = reading_256(run.backbone)
     refresher = Refresher(
-        backbone=backbone,
+        backbone=ServedBackbone.of(backbone),
         counts_V=run.tokenizer.vocabulary.counts_V,
         refresh=online.facts.refresh,
         num_next=online.facts.num_next_transactions,

@@ -90,7 +90,7 @@ def test_histories_of_the_contest_are_256_events_of_which_all_are_read(benchmark
         assert list(long.token_ids_R[-newest:]) == list(history.token_ids_R[-newest:])
     assert min(lengths) < NUM_EVENTS
     batch = []
-    refresher.backbone.register_forward_pre_hook(lambda _, inputs: batch.append(inputs[0]))
+    refresher.backbone.model.register_forward_pre_hook(lambda _, inputs: batch.append(inputs[0]))
     refresher.refresh_histories([long])
     assert batch[0].lengths_B.tolist() == [NUM_EVENTS]
 

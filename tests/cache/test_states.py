@@ -3,7 +3,8 @@
 import numpy as np
 import torch
 
-from panther_pipeline.cache.states import iter_state_chunks, window_start
+from panther_pipeline.cache.as_of import window_start
+from panther_pipeline.cache.states import iter_state_chunks
 from panther_pipeline.model.batch import EventBatch
 
 

@@ -9,6 +9,7 @@ import torch
 from panther_pipeline.cache.embed import UserEmbeddingConfig
 from panther_pipeline.cache.states import collect_states
 from panther_pipeline.cache.users import forecast_users, tabulate_token_embeddings, tabulate_users
+from panther_pipeline.tokenizer.tokenizer import Tokenizer
 
 from .conftest import VOCAB_SIZE
 
@@ -20,6 +21,7 @@ class Names:
 
     names = tuple(f"token-{i}" for i in range(VOCAB_SIZE))
     digest = "d"
+    name_likeliest = classmethod(Tokenizer.name_likeliest)
 
 
 @pytest.fixture

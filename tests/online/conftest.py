@@ -6,6 +6,7 @@ import pytest
 from panther_pipeline.cache.embed import EventEmbeddingConfig, measure_surprises
 from panther_pipeline.online.history import UserHistory
 from panther_pipeline.online.refresh import Refresher
+from panther_pipeline.online.served_backbone import ServedBackbone
 from panther_pipeline.tokenizer.sequences import TokenSequences
 
 from ..cache.conftest import VOCAB_SIZE, backbone, factored, random_sequences
@@ -23,7 +24,7 @@ def sequences() -> TokenSequences:
 @pytest.fixture
 def make_refresher():
     return lambda backbone, refresh="each_event": Refresher(
-        backbone=backbone, counts_V=COUNTS, refresh=refresh, num_next=3
+        backbone=ServedBackbone.of(backbone), counts_V=COUNTS, refresh=refresh, num_next=3
     )
 
 

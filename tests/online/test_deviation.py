@@ -9,6 +9,7 @@ from panther_pipeline.model.backbone import Backbone
 from panther_pipeline.model.config import ModelConfig
 from panther_pipeline.online.deviation import EventDeviation
 from panther_pipeline.online.history import CachedForecast
+from panther_pipeline.online.served_backbone import ServedBackbone
 
 from ..cache.conftest import VOCAB_SIZE
 
@@ -32,7 +33,7 @@ def test_deviation_of_one_event_is_that_of_the_bulk(name, request):
     with torch.inference_mode():
         expected = forecast(model, h_CD)
         surprise_C, cosine_C = deviate(model, expected, tokens_C, ids_CF)
-    measured = EventDeviation(model)
+    measured = EventDeviation(ServedBackbone.of(model))
     for c in range(VOCAB_SIZE):
         cached = CachedForecast(
             position=0,

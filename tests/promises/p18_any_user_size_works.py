@@ -14,8 +14,9 @@ import polars as pl
 import pytest
 import torch
 
+from panther_pipeline.cache.as_of import window_start
 from panther_pipeline.cache.embed import EventEmbeddingConfig, UserEmbeddingConfig, embed_events, measure_surprises
-from panther_pipeline.cache.states import iter_state_chunks, window_start
+from panther_pipeline.cache.states import iter_state_chunks
 from panther_pipeline.cache.users import forecast_users, tabulate_users
 from panther_pipeline.ledger.profiles import map_profiles
 from panther_pipeline.ledger.splits import SplitConfig

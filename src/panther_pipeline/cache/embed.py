@@ -3,7 +3,7 @@
 Shape letters: N events, M chosen events, U users, D width, V vocabulary.
 """
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -11,17 +11,16 @@ import torch
 from pydantic import Field
 from tqdm import tqdm
 
+from panther_pipeline.cache.as_of import REFRESH_US, boundary_us
 from panther_pipeline.cache.deviation import deviate, forecast
 from panther_pipeline.cache.states import as_of_states, iter_state_chunks
-from panther_pipeline.cache.surprises import standardise_by_past
+from panther_pipeline.cache.surprises import log_share, standardise_by_past
 from panther_pipeline.config import Config
 from panther_pipeline.ledger.splits import UNUSED, Instant, parse_instant, to_us
 from panther_pipeline.model.backbone import Backbone
 from panther_pipeline.tokenizer.sequences import TokenSequences
-from panther_pipeline.units import DAY_US
 
 _LOGITS_PER_STEP = 1 << 24  # 64 MiB of float32 at once, however large the vocabulary
-_REFRESH_US = {"each_event": 0, "hourly": DAY_US // 24, "daily": DAY_US, "weekly": 7 * DAY_US}
 
 
 class EventEmbeddingConfig(Config):
@@ -40,16 +39,6 @@ class UserEmbeddingConfig(Config):
     as_of: Instant | None  # ISO instant; only events before it are read (null = the end of the ledger)
     num_next_transactions: int = Field(gt=0)  # likeliest next transactions kept per user
     batch_size: int = Field(gt=0)  # windows per forward pass
-
-
-def boundary_us(time_us: Any, refresh: str) -> Any:
-    """The instant at which the cache was last renewed before an event; int64, scalar or array.
-
-    Returns:
-        None where it is renewed at each event.
-    """
-    refresh_us = _REFRESH_US[refresh]
-    return time_us // refresh_us * refresh_us if refresh_us else None
 
 
 def as_of_rows(sequences: TokenSequences, refresh: str) -> np.ndarray:
@@ -72,7 +61,7 @@ def as_of_rows(sequences: TokenSequences, refresh: str) -> np.ndarray:
         # One search over all users: a key that grows with the user, then with time.
         time_N = sequences.time_us_N - sequences.time_us_N.min(initial=0)
         boundary_N = boundary_N - sequences.time_us_N.min(initial=0)
-        span = int(time_N.max(initial=0)) + _REFRESH_US[refresh] + 1
+        span = int(time_N.max(initial=0)) + REFRESH_US[refresh] + 1
         user_N = sequences.user_ix_N()
         keys_N = user_N * span + time_N
         last_N = np.searchsorted(keys_N, user_N * span + np.maximum(boundary_N, 0), side="left") - 1
@@ -199,9 +188,3 @@ def embed_rows(
             "cosine": surprises["cosine"].to_numpy()[rows_M],
         }
     )
-
-
-def log_share(counts_V: np.ndarray) -> np.ndarray:
-    """What is expected without history: log p of each token, float32 (V,), from its count in training."""
-    # One more of each, so that a token never seen in training is improbable, not impossible.
-    return np.log((counts_V + 1.0) / (counts_V + 1.0).sum()).astype(np.float32)

@@ -15,16 +15,11 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from panther_pipeline.cache.as_of import window_start
 from panther_pipeline.errors import ArtifactError
 from panther_pipeline.model.backbone import Backbone
 from panther_pipeline.model.batch import EventBatch
 from panther_pipeline.tokenizer.sequences import TokenSequences
-
-
-def window_start(position: np.ndarray | int, max_events: int) -> np.ndarray | int:
-    """First position a state at `position` sees: the start of the block before its own."""
-    block = max(1, max_events // 2)
-    return np.maximum(0, (position // block - 1) * block)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 Fixed point, so that a sum over one user's past is exact: it owes nothing to the order of addition, nor to the users
 before it in an array, and what is added event by event online is what is summed over a whole ledger.
 
-Shape letters: N events, U users.
+Shape letters: N events, U users, V vocabulary.
 """
 
 import numpy as np
@@ -52,3 +52,9 @@ def standardise_by_past(values_N: np.ndarray, offsets_U1: np.ndarray, as_of_N: n
     first_N = np.repeat(offsets_U1[:-1], np.diff(offsets_U1))
     stop_N = np.where(as_of_N >= 0, as_of_N + 1, first_N)
     return standardise(values_N, stop_N - first_N, sums[stop_N] - sums[first_N], squares[stop_N] - squares[first_N])
+
+
+def log_share(counts_V: np.ndarray) -> np.ndarray:
+    """What is expected without history: log p of each token, float32 (V,), from its count in training."""
+    # One more of each, so that a token never seen in training is improbable, not impossible.
+    return np.log((counts_V + 1.0) / (counts_V + 1.0).sum()).astype(np.float32)

@@ -141,20 +141,13 @@ def _no_columns(backbone: Backbone) -> list[np.ndarray]:
     return [np.zeros(0, np.int64), wide, wide, np.zeros(0, np.float32), likeliest, np.zeros((0, 0), np.float32)]
 
 
-def name_likeliest(likeliest: np.ndarray, tokenizer: Tokenizer) -> tuple[np.ndarray, list[str]]:
-    """Token ids and readable names of likely transactions, (M,) token ids or (M, F) attribute ids."""
-    if likeliest.ndim == 1:
-        return likeliest, [tokenizer.names[token_id] for token_id in likeliest]
-    return tokenizer.encode_attribute_tuples(likeliest), tokenizer.name_tuples(likeliest)
-
-
 def _tabulate_next(user_ids: list[str], forecasts: UserForecasts, tokenizer: Tokenizer) -> pl.DataFrame:
     schema = {"user_id": pl.String, "place": pl.Int64, "token_id": pl.Int64, "token": pl.String, "prob": pl.Float32}
     num = forecasts.probs_UK.shape[1]
     if not user_ids:
         return pl.DataFrame(schema=schema)
     flat = forecasts.likeliest.reshape(len(user_ids) * num, *forecasts.likeliest.shape[2:])
-    token_ids, names = name_likeliest(flat, tokenizer)
+    token_ids, names = tokenizer.name_likeliest(flat)
     return pl.DataFrame(
         {
             "user_id": np.repeat(np.array(user_ids, dtype=object), num).tolist(),

@@ -19,7 +19,7 @@ from typing import Any, Self, get_args
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.numpy import save_file
 from torch import Tensor, nn
 from torch.nn.functional import linear, normalize
 from torch.overrides import TorchFunctionMode
@@ -35,7 +35,6 @@ from panther_pipeline.model.weights import (
     DESCRIPTION_FILE,
     WEIGHTS_FILE,
     BackboneWeights,
-    digest_backbone,
     not_a_backbone,
 )
 from panther_pipeline.publish import publish_folder
@@ -194,15 +193,13 @@ class Backbone(nn.Module):
     @property
     def digest(self) -> str:
         """SHA-256 of the description and the weights, name by name."""
-        arrays = ((name, t.detach().float().cpu().contiguous().numpy()) for name, t in self.state_dict().items())
-        return digest_backbone(self._description(), arrays)
+        return self.as_weights().digest
 
     def save(self, folder: Path) -> None:
         """Publish the weights (float32) and the description as one artifact."""
 
         def write(temporary: Path) -> None:
-            tensors = {name: t.detach().float().cpu().contiguous() for name, t in self.state_dict().items()}
-            save_file(tensors, temporary / WEIGHTS_FILE)
+            save_file(self.as_weights().arrays, temporary / WEIGHTS_FILE)
             (temporary / DESCRIPTION_FILE).write_text(
                 json.dumps(self._description(), indent=2) + "\n", encoding="utf-8"
             )
@@ -240,6 +237,14 @@ class Backbone(nn.Module):
             raise not_a_backbone(folder, error) from None
         backbone.learnt_until = weights.learnt_until
         return backbone.eval()
+
+    def as_weights(self) -> BackboneWeights:
+        """Description and weights, as they are saved."""
+        arrays = {name: t.detach().float().cpu().contiguous().numpy() for name, t in self.state_dict().items()}
+        description = {key: value for key, value in self._description().items() if key != "model"}
+        return BackboneWeights(
+            config=self.config, description=description, arrays=arrays, learnt_until=self.learnt_until
+        )
 
     def _description(self) -> dict[str, Any]:
         # The first kind is not written: files and digests of structured backbones are as they always were.

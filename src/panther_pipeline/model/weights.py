@@ -6,7 +6,6 @@ is computed anew. Reading it takes milliseconds, torch takes seconds.
 
 import hashlib
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -53,8 +52,12 @@ class BackboneWeights:
 
     @cached_property
     def digest(self) -> str:
-        """That of the backbone, `Backbone.digest`."""
-        return digest_backbone({"model": self.config.model_dump(), **self.description}, self.arrays.items())
+        """SHA-256 of the description and the weights, name by name."""
+        description = {"model": self.config.model_dump(), **self.description}
+        digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode())
+        for name, array in sorted(self.arrays.items()):
+            digest.update(name.encode() + array.tobytes())
+        return digest.hexdigest()
 
     @property
     def tokenizer_digest(self) -> str:
@@ -65,19 +68,6 @@ class BackboneWeights:
     def tokenizer_kind(self) -> TokenizerKind:
         """The first kind is not written down."""
         return self.description.get("tokenizer_kind", "structured")
-
-
-def digest_backbone(description: dict[str, Any], arrays: Iterable[tuple[str, np.ndarray]]) -> str:
-    """SHA-256 of a description and weights, name by name.
-
-    Args:
-        description: as it is saved.
-        arrays: names and float32 weights, in any order.
-    """
-    digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode())
-    for name, array in sorted(arrays, key=lambda named: named[0]):
-        digest.update(name.encode() + array.tobytes())
-    return digest.hexdigest()
 
 
 def not_a_backbone(folder: Path, reason: Exception) -> ArtifactError:

@@ -6,12 +6,9 @@ Shape letters: V vocabulary, D width, F token attributes.
 from functools import cached_property
 
 import numpy as np
-import torch
 
-from panther_pipeline.cache.deviation import Forecasts, deviate
-from panther_pipeline.cache.states import token_vectors
-from panther_pipeline.model.backbone import Backbone
 from panther_pipeline.online.history import CachedForecast
+from panther_pipeline.online.served_backbone import ServedBackbone
 
 _SMALLEST_NORM = 1e-8  # as torch.cosine_similarity
 
@@ -19,42 +16,28 @@ _SMALLEST_NORM = 1e-8  # as torch.cosine_similarity
 class EventDeviation:
     """Holds one event against what was expected of its user."""
 
-    def __init__(self, backbone: Backbone) -> None:
+    def __init__(self, backbone: ServedBackbone) -> None:
         self._backbone = backbone
 
     def measure(self, cached: CachedForecast, token_id: int, attribute_ids_F: np.ndarray) -> tuple[float, float]:
         """Surprise in nats and cosine, as `deviate` gives them."""
-        if self._backbone.tuple_head is not None:
-            return self._measure_tuple(cached, attribute_ids_F)
-        unit_D = self._unit_VD[token_id]
-        if self._backbone.config.score == "cosine":
-            score = float(unit_D @ _unit(cached.embedding_D)) / self._backbone.config.score_temperature
+        if self._backbone.is_factored:
+            from panther_pipeline.online.recompute import deviate_one
+
+            surprise, cosine = deviate_one(self._backbone.model, cached, token_id, attribute_ids_F)
+            return surprise, cosine
+        config, unit_D = self._backbone.config, self._unit_VD[token_id]
+        if config.score == "cosine":
+            score = float(unit_D @ _unit(cached.embedding_D)) / config.score_temperature
         else:
-            score = float(self._vectors_VD[token_id] @ cached.embedding_D) + float(self._bias_V[token_id])
+            vector_D, bias_V = self._backbone.token_vectors_VD[token_id], self._backbone.token_bias_V
+            score = float(vector_D @ cached.embedding_D) + float(bias_V[token_id])
         return cached.log_normaliser - score, float(unit_D @ _unit(cached.expected_D))
 
     @cached_property
-    def _vectors_VD(self) -> np.ndarray:
-        return token_vectors(self._backbone).cpu().numpy()
-
-    @cached_property
     def _unit_VD(self) -> np.ndarray:
-        return self._vectors_VD / np.maximum(np.linalg.norm(self._vectors_VD, axis=1, keepdims=True), _SMALLEST_NORM)
-
-    @cached_property
-    def _bias_V(self) -> np.ndarray:
-        return self._backbone.token_bias_V.detach().cpu().numpy()
-
-    def _measure_tuple(self, cached: CachedForecast, attribute_ids_F: np.ndarray) -> tuple[float, float]:
-        one = Forecasts(
-            h_CD=torch.from_numpy(np.array(cached.embedding_D))[None],
-            expected_CD=torch.from_numpy(np.array(cached.expected_D))[None],
-            log_normaliser_C=torch.tensor([cached.log_normaliser]),
-        )
-        ids_CF = torch.from_numpy(np.asarray(attribute_ids_F, np.int64))[None]
-        with torch.inference_mode():
-            surprise_C, cosine_C = deviate(self._backbone, one, torch.zeros(1, dtype=torch.int64), ids_CF)
-        return float(surprise_C), float(cosine_C)
+        vectors_VD = self._backbone.token_vectors_VD
+        return vectors_VD / np.maximum(np.linalg.norm(vectors_VD, axis=1, keepdims=True), _SMALLEST_NORM)
 
 
 def _unit(vector_D: np.ndarray) -> np.ndarray:

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 import polars as pl
 
+from panther_pipeline.cache.as_of import window_start
 from panther_pipeline.cache.embed import as_of_rows
-from panther_pipeline.cache.states import window_start
 from panther_pipeline.cache.surprises import to_fixed_point
 from panther_pipeline.cache.users import UserForecasts
 from panther_pipeline.online.event_ids import EventIds

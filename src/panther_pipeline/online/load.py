@@ -9,12 +9,12 @@ from panther_pipeline.cache.stores.record_store import Records, RecordStore
 from panther_pipeline.errors import ArtifactError, ConfigurationError
 from panther_pipeline.features.config import ActivityConfig
 from panther_pipeline.features.online import OnlineFeatures
-from panther_pipeline.model.backbone import Backbone
 from panther_pipeline.online.facts import StoreFacts
 from panther_pipeline.online.ingest import Ingestor
 from panther_pipeline.online.journal import read_event
 from panther_pipeline.online.refresh import Refresher
 from panther_pipeline.online.scorer import OnlineScorer
+from panther_pipeline.online.served_backbone import ServedBackbone
 from panther_pipeline.publish import read_manifest
 from panther_pipeline.scoring.head import FraudHead
 from panther_pipeline.scoring.identity import identify
@@ -53,7 +53,7 @@ def load_scorer(artifacts: ScorerArtifacts, store: RecordStore | None = None) ->
             and their digests.
         ConfigurationError: the head is untrained.
     """
-    backbone, tokenizer = Backbone.load(artifacts.backbone), Tokenizer.load(artifacts.tokenizer)
+    backbone, tokenizer = ServedBackbone.load(artifacts.backbone), Tokenizer.load(artifacts.tokenizer)
     head = FraudHead.load(artifacts.head)
     if not head.is_trained:
         raise ConfigurationError(
@@ -87,7 +87,7 @@ def load_scorer(artifacts: ScorerArtifacts, store: RecordStore | None = None) ->
         raise
 
 
-def make_ingestor(backbone: Backbone, tokenizer: Tokenizer, head: FraudHead, facts: StoreFacts) -> Ingestor:
+def make_ingestor(backbone: ServedBackbone, tokenizer: Tokenizer, head: FraudHead, facts: StoreFacts) -> Ingestor:
     """What takes in events for a store with these facts.
 
     Raises:
@@ -111,7 +111,7 @@ def make_ingestor(backbone: Backbone, tokenizer: Tokenizer, head: FraudHead, fac
 
 
 def check_same_run(
-    backbone: Backbone, tokenizer: Tokenizer, head: FraudHead, facts: StoreFacts, activity: ActivityConfig
+    backbone: ServedBackbone, tokenizer: Tokenizer, head: FraudHead, facts: StoreFacts, activity: ActivityConfig
 ) -> None:
     """Refuse parts of different runs, whose numbers mean different things though their shapes agree.
 

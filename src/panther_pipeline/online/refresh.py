@@ -3,7 +3,7 @@
 Each state is read off the window that `cache.states.window_start` gives its position, so it is that of the batch run up
 to rounding; events whose surprise is known cost nothing.
 
-Shape letters: A states to compute, C events to measure, H histories, W windows, T context, F token attributes, D width.
+Shape letters: V vocabulary.
 """
 
 from collections.abc import Sequence
@@ -11,28 +11,22 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from panther_pipeline.cache.deviation import forecast
-from panther_pipeline.cache.embed import boundary_us, log_share
-from panther_pipeline.cache.states import window_start
-from panther_pipeline.cache.users import likeliest_next
+from panther_pipeline.cache.as_of import boundary_us, window_start
+from panther_pipeline.cache.surprises import log_share
 from panther_pipeline.errors import TooLateError
-from panther_pipeline.model.backbone import Backbone
-from panther_pipeline.model.batch import EventBatch
 from panther_pipeline.online.deviation import EventDeviation
 from panther_pipeline.online.history import CachedForecast, UserHistory
+from panther_pipeline.online.served_backbone import ServedBackbone
 
 NO_EVENT = -1
-_WINDOWS_PER_PASS = 64
 
 
 @dataclass(frozen=True, kw_only=True)
 class Refresher:
     """What it takes to bring histories up to date."""
 
-    backbone: Backbone  # in evaluation mode
+    backbone: ServedBackbone
     counts_V: np.ndarray  # int64, how often each token was seen in training: expected without history
     refresh: str  # how often the cache is renewed: `embedding.events.refresh`
     num_next: int  # likeliest next transactions kept
@@ -47,7 +41,7 @@ class Refresher:
     def first_kept(self, history: UserHistory, num_recent: int) -> int:
         """How many of the kept events may be forgotten: all but the newest, and what the newest states read."""
         newest = self.as_of(history, int(history.time_us_R[-1]), history.num_kept) if history.num_kept else NO_EVENT
-        needed = int(window_start(newest, self.backbone.max_events)) - history.num_older if newest >= 0 else 0
+        needed = int(window_start(newest, self.backbone.config.max_events)) - history.num_older if newest >= 0 else 0
         return max(0, min(history.num_kept - num_recent, needed))
 
     def can_measure(self, history: UserHistory, place: int) -> bool:
@@ -55,7 +49,7 @@ class Refresher:
         if place == history.num_kept or not history.num_older:
             return True
         position = self.as_of(history, int(history.time_us_R[place]), place)
-        return position < 0 or int(window_start(position, self.backbone.max_events)) >= history.num_older
+        return position < 0 or int(window_start(position, self.backbone.config.max_events)) >= history.num_older
 
     def refresh_histories(
         self, histories: Sequence[UserHistory], now_us: Sequence[int | None] | None = None
@@ -80,7 +74,7 @@ class Refresher:
         Raises:
             TooLateError: that state reads events that are no longer known one by one.
         """
-        if int(window_start(position, self.backbone.max_events)) < history.num_older:
+        if int(window_start(position, self.backbone.config.max_events)) < history.num_older:
             raise TooLateError(
                 f"event {position} of {history.num_events} of a user lies before the {history.num_kept} that the store "
                 "knows one by one: it cannot be scored as of then. Score it in bulk, or keep more events "
@@ -101,9 +95,9 @@ class Refresher:
         """Every surprise measured, the forecast that of the target."""
         plans = [self._plan(history, target) for history, target in zip(histories, targets, strict=True)]
         wanted = sorted({(h, p) for h, plan in enumerate(plans) for p in plan.states_to_compute})
-        states = dict(zip(wanted, self._compute(histories, wanted), strict=True)) if wanted else {}
+        computed = dict(zip(wanted, self._compute(histories, wanted), strict=True)) if wanted else {}
         return [
-            self._apply(history, plan, {p: states[h, p] for p in plan.states_to_compute})
+            self._apply(history, plan, {p: computed[h, p] for p in plan.states_to_compute})
             for h, (history, plan) in enumerate(zip(histories, plans, strict=True))
         ]
 
@@ -112,26 +106,13 @@ class Refresher:
         as_of = [self.as_of(history, int(history.time_us_R[i]), int(i)) for i in measured]
         return _Plan(history=history, measured=measured, as_of=as_of, target=target)
 
-    def _compute(self, histories: Sequence[UserHistory], wanted: list[tuple[int, int]]) -> Tensor:
-        """h_AD of (history, position) pairs, sorted."""
-        max_events = self.backbone.max_events
-        windows: dict[tuple[int, int], list[int]] = {}
-        for number, (h, position) in enumerate(wanted):
-            windows.setdefault((h, int(window_start(position, max_events))), []).append(number)
-        by_length = sorted(windows.items(), key=lambda window: wanted[window[1][-1]][1] - window[0][1])
-        h_AD = torch.empty(len(wanted), self.backbone.config.dim)
-        for start in range(0, len(by_length), _WINDOWS_PER_PASS):
-            chunk = by_length[start : start + _WINDOWS_PER_PASS]
-            bounds = [(h, first, wanted[numbers[-1]][1] + 1) for (h, first), numbers in chunk]
-            batch = _batch_of([(histories[h], first, stop) for h, first, stop in bounds]).to(self.backbone.device)
-            with torch.inference_mode():
-                h_WTD = self.backbone(batch).float().cpu()
-            for row, ((_, first), numbers) in enumerate(chunk):
-                h_AD[numbers] = h_WTD[row, [wanted[number][1] - first for number in numbers]]
-        return h_AD
+    def _compute(self, histories: Sequence[UserHistory], wanted: list[tuple[int, int]]) -> list[CachedForecast]:
+        """The forecasts after (history, position) pairs, sorted. The first call imports torch."""
+        from panther_pipeline.online.recompute import forecast_states
 
-    def _apply(self, history: UserHistory, plan: "_Plan", states: dict[int, Tensor]) -> UserHistory:
-        forecasts = self._forecast(states)
+        return forecast_states(self.backbone.model, histories, wanted, self.num_next)
+
+    def _apply(self, history: UserHistory, plan: "_Plan", forecasts: dict[int, CachedForecast]) -> UserHistory:
         if history.forecast is not None and history.forecast.position not in forecasts:
             forecasts[history.forecast.position] = history.forecast
         surprise_R = history.surprise_R.copy()
@@ -151,31 +132,9 @@ class Refresher:
         """Ids and probabilities of the likeliest next transactions, also of more than are cached."""
         if num <= len(cached.probs_K):
             return cached.likeliest[:num], cached.probs_K[:num]
-        with torch.inference_mode():
-            h_1D = torch.from_numpy(np.array(cached.embedding_D))[None].to(self.backbone.device)
-            ids, probs = likeliest_next(self.backbone, forecast(self.backbone, h_1D), num)
-        return ids[0].cpu().numpy(), probs[0].cpu().numpy()
+        from panther_pipeline.online.recompute import rank_next
 
-    def _forecast(self, states: dict[int, Tensor]) -> dict[int, CachedForecast]:
-        if not states:
-            return {}
-        h_AD = torch.stack(list(states.values())).to(self.backbone.device)
-        with torch.inference_mode():
-            expected = forecast(self.backbone, h_AD)
-            likeliest, probs = likeliest_next(self.backbone, expected, self.num_next)
-        columns = (expected.h_CD, expected.expected_CD, expected.log_normaliser_C, likeliest, probs)
-        rows = zip(*(column.cpu().numpy() for column in columns), strict=True)
-        return {
-            position: CachedForecast(
-                position=position,
-                embedding_D=h_D,
-                expected_D=expected_D,
-                log_normaliser=float(normaliser),
-                likeliest=likeliest_K.astype(np.int32),
-                probs_K=probs_K,
-            )
-            for position, (h_D, expected_D, normaliser, likeliest_K, probs_K) in zip(states, rows, strict=True)
-        }
+        return rank_next(self.backbone.model, cached, num)
 
     @cached_property
     def _deviation(self) -> EventDeviation:
@@ -200,18 +159,3 @@ class _Plan:
         cached = self.history.forecast
         known = {NO_EVENT} | ({cached.position} if cached is not None else set())
         return sorted({*self.as_of, self.target} - known)
-
-
-def _batch_of(windows: list[tuple[UserHistory, int, int]]) -> EventBatch:
-    """Events first to stop - 1 of each history, positions counted from the user's first event."""
-    parts = []
-    for history, first, stop in windows:
-        assert first >= history.num_older, "a state was asked for that reads forgotten events"
-        parts.append(slice(first - history.num_older, stop - history.num_older))
-    histories = [history for history, _, _ in windows]
-    return EventBatch.from_arrays(
-        token_ids=[h.token_ids_R[part] for h, part in zip(histories, parts, strict=True)],
-        attribute_ids=[h.attribute_ids_RF[part] for h, part in zip(histories, parts, strict=True)],
-        time_us=[h.time_us_R[part] for h, part in zip(histories, parts, strict=True)],
-        profile_ids=[h.profile_ids_P for h in histories],
-    )

@@ -13,7 +13,6 @@ import numpy as np
 
 from panther_pipeline.cache.stores.record_store import Key, RecordStore
 from panther_pipeline.cache.surprises import standardise
-from panther_pipeline.cache.users import name_likeliest
 from panther_pipeline.errors import StoreMovedError
 from panther_pipeline.features.activity import CounterpartyActivity
 from panther_pipeline.features.event import OnlineEvent
@@ -275,6 +274,6 @@ class OnlineScorer:
         return () if forecast is None else self._name(forecast.likeliest, forecast.probs_K)
 
     def _name(self, likeliest: np.ndarray, probs_K: np.ndarray) -> tuple[ExpectedTransaction, ...]:
-        _, names = name_likeliest(likeliest, self._tokenizer)
+        _, names = self._tokenizer.name_likeliest(likeliest)
         pairs = zip(names, probs_K.tolist(), strict=True)
         return tuple(ExpectedTransaction(token=name, prob=prob) for name, prob in pairs)

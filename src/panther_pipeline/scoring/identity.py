@@ -3,13 +3,24 @@
 Widths and names of inputs can agree between two runs whose numbers mean different things. Digests cannot.
 """
 
+from typing import Protocol
+
 from panther_pipeline.errors import ArtifactError, ConfigurationError
 from panther_pipeline.features.config import FeatureConfig, features_digest
-from panther_pipeline.model.backbone import Backbone
 
 IDENTITY_KEYS = ("backbone_digest", "tokenizer_digest", "features_digest")
 _SHOWN_DIGITS = 16
 UNKNOWN = ""  # in place of a digest: of a head that was saved before heads said what they belong to
+
+
+class Identified(Protocol):
+    """A backbone, or what stands for one."""
+
+    @property
+    def digest(self) -> str: ...
+
+    @property
+    def tokenizer_digest(self) -> str: ...
 
 
 def unknown_identity() -> dict[str, str]:
@@ -17,7 +28,7 @@ def unknown_identity() -> dict[str, str]:
     return dict.fromkeys(IDENTITY_KEYS, UNKNOWN)
 
 
-def identify(backbone: Backbone, features: FeatureConfig, feature_names: list[str]) -> dict[str, str]:
+def identify(backbone: Identified, features: FeatureConfig, feature_names: list[str]) -> dict[str, str]:
     """The identity of a head on states of this backbone and these features.
 
     Args:

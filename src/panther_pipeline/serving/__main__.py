@@ -2,11 +2,12 @@
 
 import functools
 import json
+import os
 from pathlib import Path
 
 import click
-import torch
 from pydantic import ValidationError
+from threadpoolctl import threadpool_limits
 
 from panther_pipeline.errors import ConfigurationError, PantherError
 from panther_pipeline.online.load import ScorerArtifacts, load_scorer
@@ -33,10 +34,16 @@ def main(
     try:
         artifacts = find_artifacts(data, ledger, paths)
         config = read_settings(settings, host, port)
-        torch.set_num_threads(1)  # one thread scores; a second one would wait for it
+        use_one_thread()
         serve(functools.partial(load_scorer, artifacts), config)
     except PantherError as error:
         raise click.ClickException(str(error)) from error
+
+
+def use_one_thread() -> None:
+    """One thread scores, and the threads of a product of matrices would wait for each other."""
+    threadpool_limits(1)
+    os.environ["OMP_NUM_THREADS"] = "1"  # of torch, which is imported later
 
 
 def find_artifacts(data: Path, ledger: str | None, paths: dict[str, Path | None]) -> ScorerArtifacts:

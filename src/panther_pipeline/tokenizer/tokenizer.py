@@ -4,7 +4,7 @@ Source: PANTHER §3.2 (arXiv 2510.10102): attributes are discretised, their Cart
 vocabulary, the most frequent combinations are kept. Different here: a rare combination drops its least
 informative attributes one by one before it becomes [UNK], and says how many.
 
-Shape letters: N events, U users, F token attributes, P profile attributes, V vocabulary.
+Shape letters: N events, M predictions, U users, F token attributes, P profile attributes, V vocabulary.
 """
 
 from collections.abc import Mapping, Sequence
@@ -237,6 +237,16 @@ class Tokenizer:
         """The readable name of each combination of attribute ids, whether or not it has a token of its own."""
         columns = [[field.labels[i] for i in ids] for field, ids in zip(self.fields, attribute_ids_NF.T, strict=True)]
         return [SEPARATOR.join(labels) for labels in zip(*columns, strict=True)]
+
+    def name_likeliest(self, ids: np.ndarray) -> tuple[np.ndarray, list[str]]:
+        """Token ids and readable names of transactions that a model predicts.
+
+        Args:
+            ids: (M,) token ids or, of a factored backbone, (M, F) attribute ids.
+        """
+        if ids.ndim == 1:
+            return ids, [self.names[token_id] for token_id in ids]
+        return self.encode_attribute_tuples(ids), self.name_tuples(ids)
 
     def describe(self, token_id: int) -> dict[str, str]:
         """Field → label of the value or bin, `*` where the token dropped it."""
