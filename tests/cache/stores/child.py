@@ -5,12 +5,11 @@ import sys
 from pathlib import Path
 
 import redis
+from counting import PAIR, plus_one, replay
 
 from panther_pipeline.cache.stores.lmdb_store import LmdbStore
 from panther_pipeline.cache.stores.record_store import RecordStore
 from panther_pipeline.cache.stores.redis_store import RedisStore
-
-PAIR = [("user", "a"), ("counterparty", "b")]
 
 
 def open_store(address: list[str], replay=None) -> RecordStore:
@@ -20,18 +19,10 @@ def open_store(address: list[str], replay=None) -> RecordStore:
     return RedisStore(redis.Redis(port=int(where)), name[0], replay=replay)
 
 
-def plus_one(before: dict) -> dict:
-    return {key: b"%d" % (int(record or b"0") + 1) for key, record in before.items()}
-
-
 def increment(store: RecordStore, times: int, name: str) -> None:
     """Count both records of the pair up; each time leaves a row with this process's name and number."""
     for i in range(times):
         store.update(PAIR, plus_one, f"{name} {i}".encode())
-
-
-def replay(store, row: bytes) -> None:
-    store.update(PAIR, plus_one, row)
 
 
 def main(address: list[str], task: str, times: int, name: str) -> None:

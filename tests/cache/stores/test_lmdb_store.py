@@ -15,19 +15,7 @@ from panther_pipeline.cache.stores.lmdb_store import LmdbStore
 from panther_pipeline.errors import ArtifactError, StoreError
 from panther_pipeline.publish import MANIFEST, publish_folder, read_manifest
 
-PAIR = [("user", "a"), ("counterparty", "b")]
-
-
-def plus_one(before: dict) -> dict:
-    return {key: b"%d" % (int(record) + 1) for key, record in before.items()}
-
-
-def replay(store, row: bytes) -> None:
-    store.update(PAIR, plus_one, row)
-
-
-def pair_of(value: bytes) -> list:
-    return [(key, value) for key in PAIR]
+from .counting import PAIR, pair_of, plus_one, replay
 
 
 @pytest.fixture

@@ -12,21 +12,10 @@ import pytest
 from panther_pipeline.cache.stores.record_store import check_changes, encode_key
 from panther_pipeline.errors import ArtifactError, ConfigurationError, StoreError, StoreMovedError
 
-PAIR = [("user", "a"), ("counterparty", "b")]
+from .counting import PAIR, pair_of, plus_one, replay
+
 LONG = "ü" * 255 + "x"  # 511 bytes: with its letter one more than a plain key may have
 IDS = ["a", "A", "4711", "Zoë 😀", "a\x00b", "x" * 510, "x" * 511, LONG, LONG + "y", "x" * 100_000]
-
-
-def plus_one(before: dict) -> dict:
-    return {key: b"%d" % (int(record or b"0") + 1) for key, record in before.items()}
-
-
-def replay(store, row: bytes) -> None:
-    store.update(PAIR, plus_one, row)
-
-
-def pair_of(value: bytes) -> list:
-    return [(key, value) for key in PAIR]
 
 
 def rows_of(store) -> list[bytes]:

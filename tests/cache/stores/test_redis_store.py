@@ -10,20 +10,9 @@ from panther_pipeline.cache.stores.redis_names import Names
 from panther_pipeline.cache.stores.redis_store import RedisStore
 from panther_pipeline.errors import ArtifactError, ConfigurationError, StoreError
 
-PAIR = [("user", "a"), ("counterparty", "b")]
+from .counting import PAIR, pair_of, plus_one, replay
+
 NAMES = Names("test")
-
-
-def plus_one(before: dict) -> dict:
-    return {key: b"%d" % (int(record) + 1) for key, record in before.items()}
-
-
-def replay(store, row: bytes) -> None:
-    store.update(PAIR, plus_one, row)
-
-
-def pair_of(value: bytes) -> list:
-    return [(key, value) for key in PAIR]
 
 
 @pytest.fixture

@@ -9,13 +9,12 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+from panther_pipeline.cache.stores.carried_row import FEW_ROWS, apply_row
 from panther_pipeline.cache.stores.lmdb_generation import GenerationFile
 from panther_pipeline.cache.stores.lmdb_live import LiveFile, LiveSettings, remove_live_file
 from panther_pipeline.cache.stores.record_store import Change, Key, Replay, check_changes, encode_key
-from panther_pipeline.errors import StoreError
 
 LIVE = "live"
-_FEW_ROWS = 64  # carried while updates wait
 
 
 class Layers:
@@ -47,8 +46,9 @@ class Layers:
             if journal is not None:
                 self.live.append(txn, journal)
 
-    def carry(self, encoded: dict[Key, bytes], change: Change, journal: bytes, seq: int) -> None:
+    def carry(self, keys: Sequence[Key], change: Change, journal: bytes, seq: int) -> None:
         """An update of a file that is still filling, whose row keeps its number."""
+        encoded = {key: encode_key(key) for key in keys}
         with self.live.writing(unless_sealed=False) as txn:
             self._update(txn, encoded, change)
             self.live.append(txn, journal, seq)
@@ -65,23 +65,6 @@ class Layers:
             for i, record in zip(missing, self.base.get_many([encoded[i] for i in missing]), strict=True):
                 found[i] = record
         return found
-
-
-class _Carried:
-    """The new records as a replay sees them: its one update gets the number of the row it applies."""
-
-    def __init__(self, layers: Layers, row: bytes, seq: int) -> None:
-        self._layers, self._row, self._seq = layers, row, seq
-        self.generation, self.facts = layers.generation, layers.facts
-        self.get, self.get_many = layers.get, layers.get_many
-
-    def update(self, keys: Sequence[Key], change: Change, journal: bytes | None = None) -> None:
-        """The row that is applied is kept whatever `journal` says; a second update would lose it, so it is refused."""
-        if self._seq == 0:
-            raise StoreError("A replay updates once per row of the journal. Name all keys in one update.")
-        seq, self._seq = self._seq, 0
-        encoded = {key: encode_key(key) for key in keys}
-        self._layers.carry(encoded, change, self._row if journal is None else journal, seq)
 
 
 def take_over(folder: Path, layers: Layers, replay: Replay | None, settings: LiveSettings) -> None:
@@ -116,7 +99,7 @@ def _carry_over(source: LiveFile, target: Layers, replay: Replay | None) -> int:
     target.live.sync()  # the source is let go below
     with source.writing(unless_sealed=False) as txn:  # from here on nobody appends to the source
         for seq, row in source.rows_in(txn, after=done):
-            _apply(replay, target, seq, row)
+            apply_row(replay, target, seq, row)
         source.seal(txn, target.generation)
         return max(target.live.last_seq, source.last_seq)
 
@@ -127,20 +110,11 @@ def _catch_up(source: LiveFile, target: Layers, replay: Replay | None) -> int:
     while True:
         end = source.last_seq
         left = end - done
-        if left <= _FEW_ROWS or (before is not None and 2 * left > before):
+        if left <= FEW_ROWS or (before is not None and 2 * left > before):
             return done
         for seq, row in takewhile(lambda numbered, end=end: numbered[0] <= end, source.rows(after=done)):
-            _apply(replay, target, seq, row)
+            apply_row(replay, target, seq, row)
         before, done = left, end
-
-
-def _apply(replay: Replay | None, target: Layers, seq: int, row: bytes) -> None:
-    if replay is None:
-        raise StoreError(
-            f"Events that arrived since generation {target.generation} was built are not in it yet. Open the store "
-            "with the function that applies them (replay)."
-        )
-    replay(_Carried(target, row, seq), row)
 
 
 def _remove_old(folder: Path, live: LiveFile, settings: LiveSettings) -> None:

@@ -6,33 +6,15 @@ once; a row is applied by whoever comes first.
 """
 
 import json
-from collections.abc import Sequence
 
 import redis
 
-from panther_pipeline.cache.stores.record_store import Change, Key, Replay
+from panther_pipeline.cache.stores.carried_row import FEW_ROWS, apply_row
+from panther_pipeline.cache.stores.record_store import Replay
 from panther_pipeline.cache.stores.redis_layers import Layers, MovedError, last_seq
 from panther_pipeline.cache.stores.redis_names import Names
 from panther_pipeline.errors import StoreError
 
-
-class _Carried:
-    """The new records as a replay sees them: its one update gets the number of the row it applies."""
-
-    def __init__(self, layers: Layers, row: bytes, seq: int) -> None:
-        self._layers, self._row, self._seq = layers, row, seq
-        self.generation, self.facts = layers.generation, layers.facts
-        self.get, self.get_many = layers.get, layers.get_many
-
-    def update(self, keys: Sequence[Key], change: Change, journal: bytes | None = None) -> None:
-        """The row that is applied is kept whatever `journal` says; a second update would lose it, so it is refused."""
-        if self._seq == 0:
-            raise StoreError("A replay updates once per row of the journal. Name all keys in one update.")
-        seq, self._seq = self._seq, 0
-        self._layers.carry(keys, change, self._row if journal is None else journal, seq)
-
-
-_FEW_ROWS = 64  # carried while updates wait
 _MOST_TRIES = 100
 
 
@@ -97,7 +79,7 @@ def _catch_up(client: redis.Redis, source: Layers, target: Layers, replay: Repla
     while True:
         end = last_seq(client, source.journal_name)
         left = end - done
-        if left <= _FEW_ROWS or (before is not None and 2 * left > before):
+        if left <= FEW_ROWS or (before is not None and 2 * left > before):
             return done
         before, done = left, _carry_rows(source, target, replay, done, end)
 
@@ -110,20 +92,11 @@ def _carry_rows(source: Layers, target: Layers, replay: Replay | None, done: int
         except MovedError:  # it is gone: another process has moved on, or none ever took updates
             return done
         for seq, row in rows:
-            _apply(replay, target, seq, row)
+            apply_row(replay, target, seq, row)
             done = seq
         if not rows:
             return done
     return done
-
-
-def _apply(replay: Replay | None, target: Layers, seq: int, row: bytes) -> None:
-    if replay is None:
-        raise StoreError(
-            f"Events that arrived since generation {target.generation} was built are not in it yet. Open the store "
-            "with the function that applies them (replay)."
-        )
-    replay(_Carried(target, row, seq), row)
 
 
 def _published(manifest: bytes | None) -> str | None:
