@@ -29,6 +29,10 @@ class StoreMovedError(StoreError):
     """The records live on in another generation, and the store was opened not to follow them there."""
 
 
+class StoreAwayError(StoreError):
+    """The server that keeps the records cannot be used now; what was asked may be asked again."""
+
+
 class QuarantineError(PantherError):
     """Too many rows were quarantined to go on."""
 

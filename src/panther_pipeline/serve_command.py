@@ -18,7 +18,8 @@ _ARTIFACTS = {"backbone": "backbone", "tokenizer": "tokenizer", "head": "fraud_h
 @env_option
 @click.option("--host", help="Address to listen on, in place of serving.host.")
 @click.option("--port", type=int, help="Port, in place of serving.port; 0 = any free one.")
-def serve(env: str | None, host: str | None, port: int | None) -> None:
+@click.option("--publish", is_flag=True, help="Copy the online store into the Redis of serving.store, and end.")
+def serve(env: str | None, host: str | None, port: int | None, publish: bool) -> None:
     """Score transactions over HTTP with what the last run of an environment left."""
     root = Path.cwd()
     bootstrap_project(root)
@@ -27,9 +28,8 @@ def serve(env: str | None, host: str | None, port: int | None) -> None:
         catalog, settings = loader["catalog"], loader["parameters"]["serving"]
     settings |= {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     # A process of its own, in place of this one: what serves knows neither Kedro nor MLflow.
-    os.execv(
-        sys.executable, serving_command({n: catalog[entry]["filepath"] for n, entry in _ARTIFACTS.items()}, settings)
-    )
+    command = serving_command({n: catalog[entry]["filepath"] for n, entry in _ARTIFACTS.items()}, settings)
+    os.execv(sys.executable, [*command, "--publish"] if publish else command)
 
 
 def serving_command(artifacts: dict[str, str], settings: dict[str, Any]) -> list[str]:

@@ -49,9 +49,9 @@ def load_slowly(seconds: float) -> None:
     """As a store of many users is."""
     load_scorer = program.load_scorer
 
-    def load(artifacts):
+    def load(artifacts, source):
         time.sleep(seconds)
-        return load_scorer(artifacts)
+        return load_scorer(artifacts, source)
 
     program.load_scorer = load
 

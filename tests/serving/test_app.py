@@ -5,6 +5,7 @@ import math
 
 import pytest
 
+from panther_pipeline.errors import StoreAwayError
 from panther_pipeline.serving.page_files import PAGE_PATHS
 
 CANARY = "canary-user-4711"
@@ -257,6 +258,19 @@ def test_score_that_is_no_number_is_never_answered(talk, scorer, event, probabil
 
     answer = talk(conversation)
     assert (answer.status_code, answer.json()) == (500, {"error": "internal"})
+
+
+def test_store_that_is_away_is_asked_for_again(talk, scorer, event):
+    async def conversation(client):
+        scorer.fails_with = StoreAwayError("redis://canary")
+        refused = [await client.post(path, json=event) for path in ("/score", "/events")]
+        scorer.fails_with = None
+        return refused, await client.post("/score", json=event)
+
+    refused, answered = talk(conversation, retry_after_s=3)
+    for answer in refused:
+        assert (answer.status_code, answer.headers["retry-after"], answer.json()) == (503, "3", {"error": "store_away"})
+    assert answered.status_code == 200
 
 
 def test_failure_is_logged_without_its_message(talk, scorer, event, caplog):

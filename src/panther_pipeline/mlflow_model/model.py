@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
-from panther_pipeline.cache.stores.published_store import PublishedStore
+from panther_pipeline.cache.stores.published_store import PublishedSource
 from panther_pipeline.errors import SourceError, TooLateError
 from panther_pipeline.features.event import OnlineEvent
 from panther_pipeline.mlflow_model.frames import read_frame, write_frame
@@ -59,7 +59,7 @@ def open_scorer(artifacts: ScorerArtifacts) -> OnlineScorer:
         ArtifactError: one is missing, damaged, or of another run.
         ConfigurationError: the head is untrained.
     """
-    return load_scorer(artifacts, store=PublishedStore.open(artifacts.store))
+    return load_scorer(artifacts, PublishedSource(artifacts.store))
 
 
 def score_frame(scorer: OnlineScorer, frame: pd.DataFrame, explain: bool = False) -> pd.DataFrame:

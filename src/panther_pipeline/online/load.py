@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from panther_pipeline.cache.stores.lmdb_store import LmdbStore
-from panther_pipeline.cache.stores.record_store import Records, RecordStore
+from panther_pipeline.cache.stores.lmdb_store import LmdbSource
+from panther_pipeline.cache.stores.record_store import Records, StoreSource
 from panther_pipeline.errors import ArtifactError, ConfigurationError
 from panther_pipeline.features.config import ActivityConfig
 from panther_pipeline.features.online import OnlineFeatures
@@ -15,7 +15,6 @@ from panther_pipeline.online.journal import read_event
 from panther_pipeline.online.refresh import Refresher
 from panther_pipeline.online.scorer import OnlineScorer
 from panther_pipeline.online.served_backbone import ServedBackbone
-from panther_pipeline.publish import read_manifest
 from panther_pipeline.scoring.head import FraudHead
 from panther_pipeline.scoring.identity import identify
 from panther_pipeline.tokenizer.tokenizer import Tokenizer
@@ -41,17 +40,18 @@ class ScorerArtifacts:
         )
 
 
-def load_scorer(artifacts: ScorerArtifacts, store: RecordStore | None = None) -> OnlineScorer:
+def load_scorer(artifacts: ScorerArtifacts, source: StoreSource | None = None) -> OnlineScorer:
     """Open and verify everything a decision needs.
 
     Args:
         artifacts: of one run.
-        store: in place of the store at `artifacts.store`, for a fleet that shares one; opened with `follow=False`.
+        source: of the store, in place of that at `artifacts.store`: for a fleet that shares one.
 
     Raises:
         ArtifactError: an artifact is missing, damaged or not finite, or two of them are of different runs; names both
             and their digests.
         ConfigurationError: the head is untrained.
+        StoreAwayError: the server that keeps the store cannot be used now.
     """
     backbone, tokenizer = ServedBackbone.load(artifacts.backbone), Tokenizer.load(artifacts.tokenizer)
     head = FraudHead.load(artifacts.head)
@@ -75,16 +75,27 @@ def load_scorer(artifacts: ScorerArtifacts, store: RecordStore | None = None) ->
         ingestor_of(records).ingest(records, event)
         carried[event.user_id] = None
 
-    if store is None:  # before it is opened, which takes the records away from whoever still serves the old run
-        make_ingestor(backbone, tokenizer, head, StoreFacts.read(read_manifest(artifacts.store)["facts"]))
-    opened = store if store is not None else LmdbStore.open(artifacts.store, replay=replay, follow=False)
+    source = LmdbSource(artifacts.store) if source is None else source
+    # Before it is opened, which takes the records away from whoever still serves the old run.
+    make_ingestor(backbone, tokenizer, head, StoreFacts.read(source.facts()))
+    opened = source.open(replay)
     try:
         facts = StoreFacts.read(opened.facts)
         return OnlineScorer(store=opened, facts=facts, ingestor=ingestor_of(opened), head=head, touched=carried)
     except BaseException:
-        if store is None:
-            opened.close()
+        opened.close()
         raise
+
+
+def check_store(artifacts: ScorerArtifacts, source: StoreSource) -> None:
+    """Refuse a published store that no scorer of these artifacts could serve, without opening it.
+
+    Raises:
+        ArtifactError: as `load_scorer`.
+    """
+    head = FraudHead.load(artifacts.head)
+    backbone, tokenizer = ServedBackbone.load(artifacts.backbone), Tokenizer.load(artifacts.tokenizer)
+    make_ingestor(backbone, tokenizer, head, StoreFacts.read(source.facts()))
 
 
 def make_ingestor(backbone: ServedBackbone, tokenizer: Tokenizer, head: FraudHead, facts: StoreFacts) -> Ingestor:

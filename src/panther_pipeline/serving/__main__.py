@@ -13,6 +13,7 @@ from panther_pipeline.errors import ConfigurationError, PantherError
 from panther_pipeline.online.load import ScorerArtifacts, load_scorer
 from panther_pipeline.serving.config import ServingConfig
 from panther_pipeline.serving.server import serve
+from panther_pipeline.serving.store import find_source, publish_store
 
 _PATH = click.Path(path_type=Path)
 
@@ -27,15 +28,25 @@ _PATH = click.Path(path_type=Path)
 @click.option("--settings", default="{}", help="serving.* as JSON (conf/base/parameters/serving.yml).")
 @click.option("--host", help="Address to listen on.")
 @click.option("--port", type=int, help="0 = any free one, which the log names.")
+@click.option("--publish", is_flag=True, help="Copy the run's online store into the Redis of serving.store, and end.")
 def main(
-    data: Path, ledger: str | None, settings: str, host: str | None, port: int | None, **paths: Path | None
+    data: Path,
+    ledger: str | None,
+    settings: str,
+    host: str | None,
+    port: int | None,
+    publish: bool,
+    **paths: Path | None,
 ) -> None:
     """Serve until SIGTERM."""
     try:
         artifacts = find_artifacts(data, ledger, paths)
         config = read_settings(settings, host, port)
+        if publish:
+            click.echo(publish_store(config.store, artifacts))
+            return
         use_one_thread()
-        serve(functools.partial(load_scorer, artifacts), config)
+        serve(functools.partial(load_scorer, artifacts, find_source(config.store, artifacts)), config)
     except PantherError as error:
         raise click.ClickException(str(error)) from error
 

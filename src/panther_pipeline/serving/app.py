@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from panther_pipeline import __version__
-from panther_pipeline.errors import StoreMovedError, TooLateError
+from panther_pipeline.errors import StoreAwayError, StoreMovedError, TooLateError
 from panther_pipeline.serving.answers import JsonAnswer, busy, next_content, refusal, score_content, timeline_content
 from panther_pipeline.serving.config import ServingConfig, read_api_key
 from panther_pipeline.serving.contracts import to_refusal
@@ -267,6 +267,10 @@ def _add_refusals(app: FastAPI) -> None:
     async def moved(_: Request, __: StoreMovedError) -> Response:
         app.state.service.note_move()
         return busy("not_ready", app.state.service.config.retry_after_s)
+
+    @app.exception_handler(StoreAwayError)
+    async def away(_: Request, __: StoreAwayError) -> Response:
+        return busy("store_away", app.state.service.config.retry_after_s)
 
     @app.exception_handler(TooLateError)
     async def too_late(_: Request, __: TooLateError) -> Response:

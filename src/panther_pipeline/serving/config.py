@@ -1,11 +1,12 @@
 """Settings of the service, and the key that callers must show."""
 
-import ipaddress
 import os
 from collections.abc import Mapping
 
 from pydantic import Field, model_validator
 
+from panther_pipeline.addresses import is_own_address
+from panther_pipeline.cache.stores.config import LmdbConfig, RedisConfig
 from panther_pipeline.config import Config
 from panther_pipeline.errors import ConfigurationError
 
@@ -20,6 +21,7 @@ class ServingConfig(Config):
     host: str = "127.0.0.1"  # address to listen on; others reach it only if this says so
     port: int = Field(default=8080, ge=0, le=65535)  # 0 = any free one, which the log names
     allow_public_without_key: bool = False  # listen beyond this machine although PANTHER_API_KEY is not set
+    store: LmdbConfig | RedisConfig = Field(default=LmdbConfig(), discriminator="kind")  # where the records are
     max_events: int = Field(default=256, ge=1, le=10_000)  # events of one request
     max_body_bytes: int = Field(default=65_536, ge=1_024)  # a request with one event
     max_body_bytes_many: int = Field(default=1_048_576, ge=1_024)  # a request with a list of events
@@ -66,14 +68,6 @@ class ServingConfig(Config):
         if self.show_users is None:
             return not self.is_public and asked_at is not None and is_own_address(asked_at)
         return self.show_users
-
-
-def is_own_address(host: str) -> bool:
-    """Whether a host name leads to this machine and from no other."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def read_api_key(config: ServingConfig, environment: Mapping[str, str] = os.environ) -> str | None:

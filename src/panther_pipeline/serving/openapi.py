@@ -109,7 +109,7 @@ _MEANING = {
     415: "The body is not declared as JSON in UTF-8.",
     422: "The body or query does not follow the schema.",
     500: "The service failed.",
-    503: "No room, or not ready: try again after Retry-After.",
+    503: "No room, not ready, or the records cannot be reached: try again after Retry-After.",
 }
 
 

@@ -1,11 +1,8 @@
 """Both stores behind one face, with a Redis server of the tests' own."""
 
 import json
-import shutil
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +15,8 @@ from panther_pipeline.cache.stores import lmdb_generation, redis_generation
 from panther_pipeline.cache.stores.lmdb_store import LmdbStore
 from panther_pipeline.cache.stores.redis_store import RedisStore
 from panther_pipeline.publish import roll_back
+
+from ...redis_server import running_redis
 
 CHILD = Path(__file__).with_name("child.py")
 
@@ -66,33 +65,8 @@ class RedisBackend:
 @pytest.fixture(scope="session")
 def redis_port(tmp_path_factory) -> Iterator[int]:
     """A server on a free loopback port that keeps nothing on disk."""
-    binary = shutil.which("redis-server")
-    if binary is None:
-        pytest.skip("redis-server is not installed (apt install redis-server)")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    folder = tmp_path_factory.mktemp("redis")
-    command = [binary, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([*command, "--dir", str(folder)], stdout=log, stderr=log)
-    try:
-        _wait_until_it_answers(port, process)
-        yield port
-    finally:
-        process.terminate()
-        process.wait(timeout=10)
-
-
-def _wait_until_it_answers(port: int, process: subprocess.Popen) -> None:
-    for _ in range(200):
-        try:
-            redis.Redis(port=port).ping()
-            return
-        except redis.ConnectionError:
-            assert process.poll() is None, "redis-server ended"
-            time.sleep(0.05)
-    raise AssertionError("redis-server does not answer")
+    with running_redis(tmp_path_factory.mktemp("redis"), "--appendonly", "no") as server:
+        yield server.port
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import redis
 
 from panther_pipeline.cache.stores.redis_generation import publish_generation, verify_generation
 from panther_pipeline.cache.stores.redis_names import Names
-from panther_pipeline.cache.stores.redis_store import RedisStore
-from panther_pipeline.errors import ArtifactError, ConfigurationError, StoreError
+from panther_pipeline.cache.stores.redis_store import RedisSource, RedisStore
+from panther_pipeline.errors import ArtifactError, ConfigurationError, StoreAwayError, StoreError, StoreMovedError
 
 from .counting import PAIR, pair_of, plus_one, replay
 
@@ -122,7 +122,7 @@ def test_update_is_made_once_when_the_connection_breaks(store, monkeypatch, afte
 
     monkeypatch.setattr(redis.client.Pipeline, "execute", break_once)
     if error is redis.ConnectionError and not after_exec:
-        with pytest.raises(redis.ConnectionError):
+        with pytest.raises(StoreAwayError):
             store.update(PAIR, plus_one, b"row")
         store.update(PAIR, plus_one, b"row")
     else:
@@ -158,6 +158,23 @@ def test_verification_reads_every_record(redis_backend, client, store):
             RedisStore(client, "test", verify=True)
     with closing(RedisStore(client, "test")) as unverified:
         assert unverified.get(("user", "2998")) == b"2998"
+
+
+def test_source_opens_what_is_verified_unless_told_not_to(client, store):
+    client.set(NAMES.base(store.generation, b"ua"), b"x")
+    with pytest.raises(ArtifactError, match="not what was written"):
+        RedisSource(client, "test").open(replay)
+    with closing(RedisSource(client, "test", verify=False).open(replay)) as unverified:
+        assert unverified.facts == RedisSource(client, "test").facts() == store.facts
+
+
+def test_store_of_a_source_stays_in_its_generation(redis_backend, client, store):
+    with closing(RedisSource(client, "test").open(replay)) as opened:
+        redis_backend.publish(pair_of(b"100"))
+        store.reopen_if_changed()
+        with pytest.raises(StoreMovedError):
+            opened.update(PAIR, plus_one, b"row")
+        assert opened.is_outdated()
 
 
 def test_facts_of_another_version_are_refused(client, store):

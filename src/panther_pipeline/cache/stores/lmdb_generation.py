@@ -1,6 +1,6 @@
 """A generation as one LMDB file: written once, published, then only read."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any, Self
@@ -97,6 +97,13 @@ class GenerationFile:
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         with self._env.begin() as txn:
             return [txn.get(key) for key in keys]
+
+    def batches(self, size: int) -> Iterator[list[tuple[bytes, bytes]]]:
+        """All records with encoded keys, in the order of their keys, in lists of at most `size`."""
+        with self._env.begin() as txn:
+            records = iter(txn.cursor())
+            while batch := list(islice(records, size)):
+                yield batch
 
     def first_keys(self, prefix: bytes, num: int) -> list[bytes]:
         """At most `num` keys that begin so, in their order."""

@@ -7,6 +7,7 @@ stores notice it as they notice a new generation.
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -137,6 +138,25 @@ class LmdbStore:
         with self._moving:
             if self._layers is layers:
                 self._layers = self._open_layers(generation)
+
+
+@dataclass(frozen=True)
+class LmdbSource:
+    """The online store of a run: a `StoreSource`."""
+
+    folder: Path
+
+    def facts(self) -> dict[str, Any]:
+        return read_manifest(self.folder)["facts"]
+
+    def open(self, replay: Replay) -> LmdbStore:
+        return LmdbStore.open(self.folder, replay=replay, follow=False)
+
+
+def count_live_rows(folder: Path) -> int:
+    """Rows of the longest journal of a folder; 0 where nothing has arrived."""
+    files = [LiveFile.open(path, LiveSettings()) for path in (folder / LIVE).glob("*.mdb")]
+    return max((sum(1 for _ in file.rows(0)) for file in files), default=0)
 
 
 def _open_layers(

@@ -1,11 +1,12 @@
 """A generation as it was published: for a copy that nobody writes to, in a folder that may be read-only."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from panther_pipeline.cache.stores.lmdb_generation import GenerationFile
-from panther_pipeline.cache.stores.record_store import Change, Key, encode_key
+from panther_pipeline.cache.stores.record_store import Change, Key, Replay, encode_key
 from panther_pipeline.errors import StoreError
 from panther_pipeline.publish import read_manifest
 
@@ -63,3 +64,16 @@ class PublishedStore:
         if self._file is None:
             raise StoreError("This store is closed. Open it again.")
         return self._file
+
+
+@dataclass(frozen=True)
+class PublishedSource:
+    """A published copy: a `StoreSource`."""
+
+    folder: Path
+
+    def facts(self) -> dict[str, Any]:
+        return read_manifest(self.folder)["facts"]
+
+    def open(self, replay: Replay) -> PublishedStore:
+        return PublishedStore.open(self.folder)

@@ -49,6 +49,7 @@ class Records(Protocol):
 
         Raises:
             StoreError: a key without an id, a record for a key that was not asked for, no room, too many writers.
+            StoreAwayError: the server that keeps the records cannot be used now, here and with every other question.
             StoreMovedError: another process has moved on to a new generation, and this store was opened not to follow.
         """
         ...
@@ -91,6 +92,27 @@ class RecordStore(Records, Protocol):
 
     def close(self) -> None:
         """Let go of everything; no other call may be running."""
+        ...
+
+
+class StoreSource(Protocol):
+    """Where a store is. What is published there can be looked at before the store is opened, which moves records."""
+
+    def facts(self) -> dict[str, Any]:
+        """Of the published generation.
+
+        Raises:
+            ArtifactError: nothing is published.
+            StoreAwayError: the server that keeps it cannot be used now.
+        """
+        ...
+
+    def open(self, replay: Replay) -> RecordStore:
+        """A store that stays in the published generation until it is opened again.
+
+        Args:
+            replay: applies rows of the journal to a new generation.
+        """
         ...
 
 

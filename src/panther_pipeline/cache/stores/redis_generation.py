@@ -13,7 +13,7 @@ from panther_pipeline.cache.stores.redis_names import Names, check_client
 from panther_pipeline.cache.stores.tally import RecordsTally, encoded_batches, expected_tally, facts_without_tally
 from panther_pipeline.errors import ArtifactError, StoreError
 
-_BATCH_RECORDS = 500  # per command: the server answers nobody else meanwhile
+BATCH_RECORDS = 500  # per command: the server answers nobody else meanwhile
 _BATCHES_PER_TRIP = 8
 _LEASE_S = 3600  # longer than `records` takes for one trip
 
@@ -43,15 +43,33 @@ def publish_generation(
         StoreError: a key without an id; or the unfinished generation was removed meanwhile.
         redis.RedisError: the server is away or full. The old generation stays current, whatever is raised.
     """
+    return publish_encoded(client, name, encoded_batches(records, BATCH_RECORDS), facts_without_tally(facts), progress)
+
+
+def publish_encoded(
+    client: redis.Redis,
+    name: str,
+    batches: Iterable[list[tuple[bytes, bytes]]],
+    facts: Mapping[str, Any],
+    progress: Callable[[int], None] | None = None,
+) -> dict[str, Any]:
+    """The same, of records with encoded keys, in lists of `BATCH_RECORDS`; "records" in `facts` is what they must be.
+
+    Raises:
+        ArtifactError: a key that comes twice, or other records than `facts` say.
+    """
     check_client(client)
-    published, names, generation = facts_without_tally(facts), Names(name), secrets.token_hex(6)
+    published, names, generation = dict(facts), Names(name), secrets.token_hex(6)
     with client.pipeline() as pipe:
         pipe.sadd(names.generations, generation)
         pipe.set(names.building(generation), b"", ex=_LEASE_S)
         pipe.execute()
     try:
-        tally = _write_records(client, names, generation, records, progress)
-        published["records"] = tally.facts()
+        tally = _write_records(client, names, generation, batches, progress)
+        if (written := tally.facts()) != published.setdefault("records", written):
+            raise ArtifactError(
+                f"These records are {written}, their facts say {published['records']}. Build them again."
+            )
         _name_current(client, names, generation, published)
     except BaseException:
         _remove(client, names, generation)
@@ -136,12 +154,11 @@ def _write_records(
     client: redis.Redis,
     names: Names,
     generation: str,
-    records: Iterable[tuple[Key, bytes]],
+    batches: Iterable[list[tuple[bytes, bytes]]],
     progress: Callable[[int], None] | None,
 ) -> RecordsTally:
-    tally = RecordsTally()
-    batches = encoded_batches(records, _BATCH_RECORDS)
-    while trip := list(islice(batches, _BATCHES_PER_TRIP)):
+    tally, remaining = RecordsTally(), iter(batches)
+    while trip := list(islice(remaining, _BATCHES_PER_TRIP)):
         with client.pipeline(transaction=False) as pipe:
             pipe.set(names.building(generation), b"", ex=_LEASE_S, xx=True)
             for batch in trip:
@@ -185,7 +202,7 @@ def _remove(client: redis.Redis, names: Names, generation: str) -> None:
 def _scanned(client: redis.Redis, pattern: str) -> Iterator[list[bytes]]:
     """Lists of the keys that match."""
     keys = client.scan_iter(match=pattern, count=1000)
-    while found := list(islice(keys, _BATCH_RECORDS)):
+    while found := list(islice(keys, BATCH_RECORDS)):
         yield found
 
 

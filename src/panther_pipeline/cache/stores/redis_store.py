@@ -7,12 +7,14 @@ the last second. A client killed at any point leaves each update whole.
 import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import redis
 
 from panther_pipeline.cache.stores.record_store import Change, Key, Replay
 from panther_pipeline.cache.stores.redis_carry import finish_move, read_live, take_over
+from panther_pipeline.cache.stores.redis_connection import answering
 from panther_pipeline.cache.stores.redis_generation import read_manifest, remove_stale, verify_generation
 from panther_pipeline.cache.stores.redis_layers import Layers, MovedError
 from panther_pipeline.cache.stores.redis_names import Names, check_client
@@ -55,12 +57,14 @@ class RedisStore:
             ArtifactError: nothing is published, another version, or not what was written.
             ConfigurationError: the client or the server would change or lose records.
             StoreError: events of an older generation are to be carried over and there is no `replay`.
+            StoreAwayError: the server cannot be used now.
         """
-        check_client(client)
         self._client, self._name, self._names = client, name, Names(name)
         self._replay, self._verify, self._may_follow = replay, verify, follow
         self._moving = threading.Lock()
-        self._layers: Layers | None = self._open_current()
+        with answering(client):
+            check_client(client)
+            self._layers: Layers | None = self._open_current()
 
     @property
     def generation(self) -> str:
@@ -86,8 +90,9 @@ class RedisStore:
 
     def is_outdated(self) -> bool:
         generation = self._current().generation
-        live, _ = read_live(self._client, self._names)
-        return read_manifest(self._client, self._name)["generation"] != generation or live != generation
+        with answering(self._client):
+            live, _ = read_live(self._client, self._names)
+            return read_manifest(self._client, self._name)["generation"] != generation or live != generation
 
     def sample_users(self, num: int) -> list[str]:
         """None: to list keys, Redis looks at those of every store it keeps."""
@@ -95,12 +100,13 @@ class RedisStore:
 
     def reopen_if_changed(self) -> bool:
         before = self._current()
-        if read_manifest(self._client, self._name)["generation"] == before.generation:
-            return False
-        after = self._open_current()
-        with self._moving:
-            if read_manifest(self._client, self._name)["generation"] != self.generation:
-                self._layers = after
+        with answering(self._client):
+            if read_manifest(self._client, self._name)["generation"] == before.generation:
+                return False
+            after = self._open_current()
+            with self._moving:
+                if read_manifest(self._client, self._name)["generation"] != self.generation:
+                    self._layers = after
         return self.generation != before.generation
 
     def close(self) -> None:
@@ -111,15 +117,16 @@ class RedisStore:
         """The answer of the current layers, or of those that took over if the current ones are done."""
         while True:
             layers = self._current()
-            try:
-                return ask(layers)
-            except MovedError:
-                if not self._may_follow:
-                    raise StoreMovedError(
-                        f"The records of the store {self._name!r} are no longer in generation {layers.generation}. "
-                        "Open the store again, with all that must be of the same run."
-                    ) from None
-                self._follow(layers)
+            with answering(self._client):
+                try:
+                    return ask(layers)
+                except MovedError:
+                    if not self._may_follow:
+                        raise StoreMovedError(
+                            f"The records of the store {self._name!r} are no longer in generation {layers.generation}. "
+                            "Open the store again, with all that must be of the same run."
+                        ) from None
+                    self._follow(layers)
 
     def _current(self) -> Layers:
         if (layers := self._layers) is None:
@@ -166,3 +173,19 @@ class RedisStore:
             return None
         expected_tally(f"Generation {generation} of the store {self._name!r}", found := json.loads(facts))
         return Layers(self._client, self._names, generation, found)
+
+
+@dataclass(frozen=True)
+class RedisSource:
+    """A store in Redis that several services share: a `StoreSource`."""
+
+    client: redis.Redis
+    name: str
+    verify: bool = True
+
+    def facts(self) -> dict[str, Any]:
+        with answering(self.client):
+            return read_manifest(self.client, self.name)["facts"]
+
+    def open(self, replay: Replay) -> RedisStore:
+        return RedisStore(self.client, self.name, replay=replay, verify=self.verify, follow=False)

@@ -1,0 +1,71 @@
+"""A connection to the Redis of a fleet, and one error for all that it cannot do now."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from panther_pipeline.cache.stores.config import PASSWORD_VARIABLE, RedisConfig
+from panther_pipeline.errors import StoreAwayError
+
+# A replica after a fail-over is read-only, a full server refuses to write: both pass without the caller.
+_AWAY = (
+    redis.ConnectionError,
+    redis.TimeoutError,
+    redis.exceptions.ReadOnlyError,
+    redis.exceptions.OutOfMemoryError,
+    redis.exceptions.NoPermissionError,
+)
+
+
+def connect(
+    config: RedisConfig, timeout_s: float | None = None, environment: Mapping[str, str] = os.environ
+) -> redis.Redis:
+    """A client of the server that `config` names; it connects with the first command.
+
+    Args:
+        config: address and limits.
+        timeout_s: in place of that of `config`, for whoever has time.
+        environment: holds the password, if there is one.
+    """
+    limit_s = timeout_s or config.timeout_s
+    encrypted = {"ssl": True, "ssl_ca_certs": config.ca_file} if config.is_encrypted else {}
+    return redis.Redis(
+        host=config.host,
+        port=config.port,
+        db=config.database,
+        username=config.user,
+        password=environment.get(PASSWORD_VARIABLE) or None,
+        socket_timeout=limit_s,
+        socket_connect_timeout=limit_s,
+        # Once, at once: the connection may be one that a restart of the server has ended. A caller waits behind it.
+        retry=Retry(NoBackoff(), 1, (redis.ConnectionError,)),
+        **encrypted,
+    )
+
+
+@contextmanager
+def answering(client: redis.Redis) -> Iterator[None]:
+    """What is asked of the server within, or one error.
+
+    Raises:
+        StoreAwayError: it is not there, does not answer in time, or lets nobody in; names its address.
+    """
+    try:
+        yield
+    except _AWAY as error:
+        raise StoreAwayError(
+            f"Redis at {address_of(client)} cannot be used now ({error}). See that it runs and can be reached, that "
+            f"address and user are right (serving.store.url), and the password ({PASSWORD_VARIABLE})."
+        ) from None
+
+
+def address_of(client: redis.Redis) -> str:
+    """Where a client connects to, without user and password."""
+    pool = client.connection_pool
+    host, port, db = (pool.connection_kwargs.get(name) for name in ("host", "port", "db"))
+    scheme = "rediss" if issubclass(pool.connection_class, redis.SSLConnection) else "redis"
+    return f"{scheme}://{f'[{host}]' if ':' in str(host) else host}:{port}/{db}"
