@@ -41,6 +41,7 @@ def test_connection_has_what_the_settings_say(server):
     client = connect(config, environment={PASSWORD_VARIABLE: PASSWORD})
     asked = client.connection_pool.connection_kwargs
     assert (asked["db"], asked["username"], asked["password"], asked["socket_timeout"]) == (3, "me", PASSWORD, 0.3)
+    assert (asked["socket_connect_timeout"], asked["retry"].get_retries()) == (0.3, 0)
     assert connect(config, 60.0, {}).connection_pool.connection_kwargs["socket_timeout"] == 60.0
     assert address_of(client) == f"redis://127.0.0.1:{server.port}/3"
 

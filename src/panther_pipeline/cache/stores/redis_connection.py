@@ -41,8 +41,8 @@ def connect(
         password=environment.get(PASSWORD_VARIABLE) or None,
         socket_timeout=limit_s,
         socket_connect_timeout=limit_s,
-        # Once, at once: the connection may be one that a restart of the server has ended. A caller waits behind it.
-        retry=Retry(NoBackoff(), 1, (redis.ConnectionError,)),
+        # The client's own three tries take seconds, in which nobody else is scored; the caller asks again, or leaves it.
+        retry=Retry(NoBackoff(), 0),
         **encrypted,
     )
 
