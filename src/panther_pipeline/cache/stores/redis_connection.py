@@ -41,7 +41,7 @@ def connect(
         password=environment.get(PASSWORD_VARIABLE) or None,
         socket_timeout=limit_s,
         socket_connect_timeout=limit_s,
-        # The client's own three tries take seconds, in which nobody else is scored; the caller asks again, or leaves it.
+        # The client's own three tries take seconds in which nobody else is scored; the caller asks again, or not.
         retry=Retry(NoBackoff(), 0),
         **encrypted,
     )
