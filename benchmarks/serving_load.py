@@ -39,10 +39,12 @@ class Request:
     """One that was sent."""
 
     due_s: float
+    number: int = 0  # which of the bodies it sent
     sent_s: float = 0.0
     done_s: float = 0.0
     status: int = 0  # 0 = no answer
     has_retry_after: bool = False
+    answer: bytes = b""  # its body
 
 
 class Connection:
@@ -68,7 +70,8 @@ class Connection:
             part = b""
         self._received += part
         if self.request is not None and self._is_complete():
-            head = self._received.partition(b"\r\n\r\n")[0].lower()
+            head, _, self.request.answer = self._received.partition(b"\r\n\r\n")
+            head = head.lower()
             self.request.done_s = time.perf_counter()
             self.request.status = int(head[9:12])
             self.request.has_retry_after = b"\r\nretry-after:" in head
@@ -89,7 +92,7 @@ class Client:
 
     def __init__(self, port: int, bodies: list[bytes], max_connections: int) -> None:
         self._port, self._max = port, max_connections
-        self._requests = itertools.cycle([_as_request(body) for body in bodies])
+        self._requests = itertools.cycle(enumerate([_as_request(body) for body in bodies]))
         self._open: dict[int, Connection] = {}  # by the number of its socket
         self._idle: list[Connection] = []
         self._waiting: deque[Request] = deque()
@@ -125,9 +128,10 @@ class Client:
         while self._waiting and (self._idle or len(self._open) < self._max):
             connection = self._idle.pop() if self._idle else self._connect()
             request = self._waiting.popleft()
+            request.number, raw = next(self._requests)
             self.sent.append(request)
             try:
-                connection.send(next(self._requests), request)
+                connection.send(raw, request)
             except OSError:
                 self._drop(connection)
 

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,15 @@ def run_kedro(folder: Path, *arguments: str, check: bool = True) -> subprocess.C
 @pytest.fixture(scope="session")
 def kedro_command():
     return run_kedro
+
+
+@pytest.fixture(scope="session")
+def benchmarks(project_root) -> Iterator[Path]:
+    """Folder of the scripts, which import each other by name."""
+    folder = project_root / "benchmarks"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        yield folder
 
 
 @pytest.fixture(scope="session")

@@ -105,6 +105,17 @@ def test_requests_without_an_answer_are_failed(offer):
     assert found["failed"] == found["answered"] == 10
 
 
+def test_answers_are_kept_with_the_number_of_what_was_sent(benchmarks):
+    from serving_load import Client
+
+    answers = iter(range(100))
+    with answering(lambda: b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n%02d" % next(answers)) as port:
+        client = Client(port, [b"a", b"b", b"c"], max_connections=1)
+        client.offer(rate_per_s=50, seconds=0.2)
+    assert [request.number for request in client.sent] == [0, 1, 2, 0, 1, 2, 0, 1, 2, 0]
+    assert [request.answer for request in client.sent] == [b"%02d" % i for i in range(10)]
+
+
 def test_answer_ends_with_the_last_byte_of_its_body(offer):
     with answering(lambda: ANSWER) as port:
         found = offer(port, "--closed=1", "--seconds=0.5")

@@ -38,10 +38,18 @@ SCHEMA = EventSchema(
 class FakeScorer:
     """Counts and remembers; takes `delay_s` per event. Users named 'nobody' have no history."""
 
-    def __init__(self, *, delay_s: float = 0.0, schema: EventSchema = SCHEMA, to_refresh: int = 0) -> None:
+    def __init__(
+        self,
+        *,
+        delay_s: float = 0.0,
+        stalls: dict[int, float] | None = None,
+        schema: EventSchema = SCHEMA,
+        to_refresh: int = 0,
+    ) -> None:
         self.identity = {"model": "m1", "tokenizer": "t1", "store": "g1"}
         self.schema = schema
         self.delay_s = delay_s
+        self.stalls = dict(stalls or {})  # seconds by the number of a call
         self.to_refresh = to_refresh
         self.scored, self.ingested, self.threads, self.calls = [], [], set(), []
         self.fails_with: Exception | None = None
@@ -52,7 +60,7 @@ class FakeScorer:
     def _begin(self, what: str, num_events: int = 1) -> None:
         self.calls.append(what)
         self.threads.add(threading.get_ident())
-        time.sleep(self.delay_s * num_events)
+        time.sleep(self.delay_s * num_events + self.stalls.pop(len(self.calls), 0.0))
         if self.fails_with:
             raise self.fails_with
 
@@ -129,6 +137,8 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--config", default="{}", help="ServingConfig as JSON")
     parser.add_argument("--delay-s", type=float, default=0.0)
+    parser.add_argument("--stall-at", type=int, default=0, help="number of the call that takes --stall-s longer")
+    parser.add_argument("--stall-s", type=float, default=0.0)
     parser.add_argument("--wait-for", type=Path)
     parser.add_argument("--fail", action="store_true")
     parser.add_argument("--sabotage")
@@ -139,7 +149,7 @@ def main() -> None:
             time.sleep(0.02)
         if arguments.fail:
             raise ValueError("digest abc of the model is not digest def of the store")
-        return FakeScorer(delay_s=arguments.delay_s)
+        return FakeScorer(delay_s=arguments.delay_s, stalls={arguments.stall_at: arguments.stall_s})
 
     if arguments.sabotage:
         sabotage(arguments.sabotage)
