@@ -7,6 +7,7 @@ from pathlib import Path
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from panther_pipeline.errors import ArtifactError
 from panther_pipeline.online.decision import (
     Decision,
     ExpectedTransaction,
@@ -55,6 +56,9 @@ class FakeScorer:
         self.fails_with: Exception | None = None
         self.probability = 0.25
         self.outdated, self.closed = False, False
+        self.warmth: list[int] = []  # how many calls came before each warm-up
+        self.may_warm_up, self.cannot_warm_up = threading.Event(), False
+        self.may_warm_up.set()
         self.takes_in: int | None = None  # events, before the state has moved on
 
     def _begin(self, what: str, num_events: int = 1) -> None:
@@ -104,6 +108,12 @@ class FakeScorer:
     def sample_users(self, num):
         self._begin("users")
         return [f"user-{i}" for i in range(num)]
+
+    def warm_up(self):
+        self.warmth.append(len(self.calls))
+        self.may_warm_up.wait()
+        if self.cannot_warm_up:
+            raise ArtifactError("weight x has shape [1], the description says [2]")
 
     def refresh(self):
         self._begin("refresh", 0)

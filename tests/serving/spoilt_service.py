@@ -47,13 +47,13 @@ SABOTAGES = {
 
 def load_slowly(seconds: float) -> None:
     """As a store of many users is."""
-    load_scorer = program.load_scorer
+    load = program.ScorerLoader.__call__
 
-    def load(artifacts, source):
+    def load_later(loader):
         time.sleep(seconds)
-        return load_scorer(artifacts, source)
+        return load(loader)
 
-    program.load_scorer = load
+    program.ScorerLoader.__call__ = load_later
 
 
 if __name__ == "__main__":

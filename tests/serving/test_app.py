@@ -216,6 +216,37 @@ def test_nobody_is_embedded_while_nothing_comes_in(talk, scorer):
     assert talk(conversation, refresh_interval_s=0.01) == 0
 
 
+def test_scores_are_answered_before_users_can_be_embedded(talk, scorer, event):
+    scorer.may_warm_up.clear()
+
+    async def conversation(client):
+        scored = await client.post("/score", json=event)
+        await client.post("/events", json=event)
+        await asyncio.sleep(0.1)
+        cold = scorer.calls.count("refresh")
+        scorer.may_warm_up.set()
+        while scorer.to_refresh:
+            await asyncio.sleep(0.01)
+        return scored, cold
+
+    scored, cold = talk(conversation, refresh_interval_s=0.01)
+    assert scored.status_code == 200
+    assert cold == 0  # else the one thread that scores would wait
+    assert "refresh" in scorer.calls
+
+
+def test_model_that_cannot_be_built_is_no_service(talk, scorer, caplog):
+    scorer.cannot_warm_up = True
+
+    async def conversation(client):
+        while client.service.state == "ready":
+            await asyncio.sleep(0.01)
+        return await client.get("/readyz")
+
+    assert talk(conversation).status_code == 503
+    assert "could not be loaded" in caplog.text
+
+
 def test_embedding_waits_for_requests_but_not_for_ever(talk, scorer):
     async def conversation(client):
         while not scorer.calls:  # what may have waited since before the start

@@ -15,6 +15,7 @@ from panther_pipeline.online.journal import read_event
 from panther_pipeline.online.refresh import Refresher
 from panther_pipeline.online.scorer import OnlineScorer
 from panther_pipeline.online.served_backbone import ServedBackbone
+from panther_pipeline.publish import file_digest, read_manifest
 from panther_pipeline.scoring.head import FraudHead
 from panther_pipeline.scoring.identity import identify
 from panther_pipeline.tokenizer.tokenizer import Tokenizer
@@ -40,6 +41,59 @@ class ScorerArtifacts:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class ModelParts:
+    """What decides, beside the store."""
+
+    backbone: ServedBackbone
+    tokenizer: Tokenizer
+    head: FraudHead
+
+    @classmethod
+    def load(cls, artifacts: ScorerArtifacts) -> Self:
+        """Read and verify them.
+
+        Raises:
+            ArtifactError: one is missing, damaged or not finite.
+            ConfigurationError: the head is untrained.
+        """
+        parts = cls(
+            backbone=ServedBackbone.load(artifacts.backbone),
+            tokenizer=Tokenizer.load(artifacts.tokenizer),
+            head=FraudHead.load(artifacts.head),
+        )
+        if not parts.head.is_trained:
+            raise ConfigurationError(
+                "the fraud head is untrained: its ledger has no known frauds before the test, so there is nothing to "
+                "serve. Declare ledger.schema.label and run finetune again."
+            )
+        if parts.backbone.is_factored:  # every decision computes with it
+            _ = parts.backbone.model
+        return parts
+
+
+class ScorerLoader:
+    """Loads one scorer after the other: a model that has not changed on disk is not read again for a new store."""
+
+    def __init__(self, artifacts: ScorerArtifacts, source: StoreSource | None = None) -> None:
+        """Args: source: of the store, in place of that at `artifacts.store`: for a fleet that shares one."""
+        self._artifacts = artifacts
+        self._source = LmdbSource(artifacts.store) if source is None else source
+        self._loaded: tuple[list[str], ModelParts] | None = None
+
+    def __call__(self) -> OnlineScorer:
+        """Open and verify everything a decision needs; see `load_scorer`."""
+        artifacts = self._artifacts
+        identity = [
+            *read_manifest(artifacts.backbone)["files"].values(),
+            *read_manifest(artifacts.head)["files"].values(),
+            file_digest(artifacts.tokenizer),
+        ]
+        if self._loaded is None or self._loaded[0] != identity:
+            self._loaded = identity, ModelParts.load(artifacts)
+        return open_scorer(self._loaded[1], self._source)
+
+
 def load_scorer(artifacts: ScorerArtifacts, source: StoreSource | None = None) -> OnlineScorer:
     """Open and verify everything a decision needs.
 
@@ -53,21 +107,22 @@ def load_scorer(artifacts: ScorerArtifacts, source: StoreSource | None = None) -
         ConfigurationError: the head is untrained.
         StoreAwayError: the server that keeps the store cannot be used now.
     """
-    backbone, tokenizer = ServedBackbone.load(artifacts.backbone), Tokenizer.load(artifacts.tokenizer)
-    head = FraudHead.load(artifacts.head)
-    if not head.is_trained:
-        raise ConfigurationError(
-            "the fraud head is untrained: its ledger has no known frauds before the test, so there is nothing to serve."
-            " Declare ledger.schema.label and run finetune again."
-        )
+    return open_scorer(ModelParts.load(artifacts), LmdbSource(artifacts.store) if source is None else source)
 
+
+def open_scorer(parts: ModelParts, source: StoreSource) -> OnlineScorer:
+    """The scorer of a model on a store, which has taken in the events that arrived since it was built.
+
+    Raises:
+        ArtifactError: they are of different runs.
+        StoreAwayError: the server that keeps the store cannot be used now.
+    """
     ingestors: dict[str, Ingestor] = {}  # by generation
     carried: dict[str, None] = {}  # users of events that arrived since the generation was built
 
     def ingestor_of(records: Records) -> Ingestor:
         if records.generation not in ingestors:
-            facts = StoreFacts.read(records.facts)
-            ingestors[records.generation] = make_ingestor(backbone, tokenizer, head, facts)
+            ingestors[records.generation] = make_ingestor(parts, StoreFacts.read(records.facts))
         return ingestors[records.generation]
 
     def replay(records: Records, row: bytes) -> None:
@@ -75,13 +130,12 @@ def load_scorer(artifacts: ScorerArtifacts, source: StoreSource | None = None) -
         ingestor_of(records).ingest(records, event)
         carried[event.user_id] = None
 
-    source = LmdbSource(artifacts.store) if source is None else source
     # Before it is opened, which takes the records away from whoever still serves the old run.
-    make_ingestor(backbone, tokenizer, head, StoreFacts.read(source.facts()))
+    make_ingestor(parts, StoreFacts.read(source.facts()))
     opened = source.open(replay)
     try:
         facts = StoreFacts.read(opened.facts)
-        return OnlineScorer(store=opened, facts=facts, ingestor=ingestor_of(opened), head=head, touched=carried)
+        return OnlineScorer(store=opened, facts=facts, ingestor=ingestor_of(opened), head=parts.head, touched=carried)
     except BaseException:
         opened.close()
         raise
@@ -93,12 +147,10 @@ def check_store(artifacts: ScorerArtifacts, source: StoreSource) -> None:
     Raises:
         ArtifactError: as `load_scorer`.
     """
-    head = FraudHead.load(artifacts.head)
-    backbone, tokenizer = ServedBackbone.load(artifacts.backbone), Tokenizer.load(artifacts.tokenizer)
-    make_ingestor(backbone, tokenizer, head, StoreFacts.read(source.facts()))
+    make_ingestor(ModelParts.load(artifacts), StoreFacts.read(source.facts()))
 
 
-def make_ingestor(backbone: ServedBackbone, tokenizer: Tokenizer, head: FraudHead, facts: StoreFacts) -> Ingestor:
+def make_ingestor(parts: ModelParts, facts: StoreFacts) -> Ingestor:
     """What takes in events for a store with these facts.
 
     Raises:
@@ -111,24 +163,25 @@ def make_ingestor(backbone: ServedBackbone, tokenizer: Tokenizer, head: FraudHea
         lateness_days=facts.lateness_days,
         label_wait_days=facts.label_wait_days,
     )
-    check_same_run(backbone, tokenizer, head, facts, activity)
+    check_same_run(parts, facts, activity)
     refresher = Refresher(
-        backbone=backbone,
-        counts_V=tokenizer.vocabulary.counts_V,
+        backbone=parts.backbone,
+        counts_V=parts.tokenizer.vocabulary.counts_V,
         refresh=facts.refresh,
         num_next=facts.num_next_transactions,
     )
-    return Ingestor(tokenizer=tokenizer, refresher=refresher, activity=activity, num_recent=facts.num_recent_events)
+    return Ingestor(
+        tokenizer=parts.tokenizer, refresher=refresher, activity=activity, num_recent=facts.num_recent_events
+    )
 
 
-def check_same_run(
-    backbone: ServedBackbone, tokenizer: Tokenizer, head: FraudHead, facts: StoreFacts, activity: ActivityConfig
-) -> None:
+def check_same_run(parts: ModelParts, facts: StoreFacts, activity: ActivityConfig) -> None:
     """Refuse parts of different runs, whose numbers mean different things though their shapes agree.
 
     Raises:
         ArtifactError: names every pair that does not belong together, with both digests.
     """
+    backbone, tokenizer, head = parts.backbone, parts.tokenizer, parts.head
     names = OnlineFeatures(activity.features, activity.attributes).names
     missing = sorted(set(head.feature_names) - set(names))
     if missing:

@@ -31,6 +31,12 @@ class Refresher:
     refresh: str  # how often the cache is renewed: `embedding.events.refresh`
     num_next: int  # likeliest next transactions kept
 
+    def warm_up(self) -> None:
+        """Import torch and build the model, which the first refresh would do else."""
+        from panther_pipeline.online import recompute  # noqa: F401
+
+        _ = self.backbone.model
+
     def as_of(self, history: UserHistory, time_us: int, place: int) -> int:
         """Position of the event whose state an event at kept position `place` meets in the cache, or NO_EVENT."""
         boundary = boundary_us(time_us, self.refresh)

@@ -166,6 +166,14 @@ class OnlineScorer:
                 self._touched[event.user_id] = None
         return ingested
 
+    def warm_up(self) -> None:
+        """Build the model that refreshes compute with. Any thread may ask; a refresh meanwhile waits for it.
+
+        Raises:
+            ArtifactError: its weights are not what their description says.
+        """
+        self._refresher.warm_up()
+
     def refresh(self) -> int:
         """Embed some of the users again whose transactions arrived.
 

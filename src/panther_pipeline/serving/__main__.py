@@ -1,6 +1,5 @@
 """`python -m panther_pipeline.serving`: score transactions over HTTP with what a run left in its data folder."""
 
-import functools
 import json
 import os
 from pathlib import Path
@@ -10,7 +9,7 @@ from pydantic import ValidationError
 from threadpoolctl import threadpool_limits
 
 from panther_pipeline.errors import ConfigurationError, PantherError
-from panther_pipeline.online.load import ScorerArtifacts, load_scorer
+from panther_pipeline.online.load import ScorerArtifacts, ScorerLoader
 from panther_pipeline.serving.config import ServingConfig
 from panther_pipeline.serving.server import serve
 from panther_pipeline.serving.store import find_source, publish_store
@@ -46,7 +45,7 @@ def main(
             click.echo(publish_store(config.store, artifacts))
             return
         use_one_thread()
-        serve(functools.partial(load_scorer, artifacts, find_source(config.store, artifacts)), config)
+        serve(ScorerLoader(artifacts, find_source(config.store, artifacts)), config)
     except PantherError as error:
         raise click.ClickException(str(error)) from error
 

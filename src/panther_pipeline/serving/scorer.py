@@ -47,6 +47,10 @@ class Scorer(Protocol):
         """At most `num` users of whom something is known: those that events came from last, then others."""
         ...
 
+    def warm_up(self) -> None:
+        """Make ready what scoring does not need at once, so that no later call has to; from any thread."""
+        ...
+
     def refresh(self) -> int:
         """Embed some users that events touched and return how many; 0 when none is left.
 

@@ -44,11 +44,12 @@ class Service:
         self.is_stopping = False
         self._load_scorer, self._on_failure = load_scorer, on_failure
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="scorer")
-        self._is_stale = False  # whether events came in since users were embedded
+        self._is_warm = False  # whether users can be embedded without a wait
+        self._is_stale = True  # whether events came in since users were embedded; of before the start, too
         self._tasks: list[asyncio.Task[None]] = []
         self._closing: set[asyncio.Task[None]] = set()
         self._renewal = Renewal(
-            config, self.metrics, load=self._load, current=lambda: self.loaded, replace=self._replace
+            config, self.metrics, load=self._load_warm, current=lambda: self.loaded, replace=self._replace
         )
 
     @property
@@ -135,18 +136,36 @@ class Service:
         try:
             loaded = await self.call(self._load)
         except Exception as error:  # whatever it is, nothing is served
-            self.failure = error
-            SERVICE_LOGGER.error("the scorer could not be loaded", exc_info=error)
-            self._on_failure()
+            self._fail(error)
             return
         self.loaded = loaded
-        self._is_stale = True  # events of before the start may be waiting
+        self._tasks.append(asyncio.create_task(self._warm_up(loaded.scorer)))
         self.metrics.ready.set(0 if self.is_stopping else 1)
         fields = {"load_s": round(time.perf_counter() - start, 3), "identity": loaded.scorer.identity}
         SERVICE_LOGGER.info("ready", extra={"fields": fields})
 
     def _load(self) -> Loaded:
         return Loaded(self._load_scorer(), self.config)
+
+    def _load_warm(self) -> Loaded:
+        """One that takes over: what it will need is there before it does."""
+        loaded = self._load()
+        loaded.scorer.warm_up()
+        return loaded
+
+    async def _warm_up(self, scorer: Scorer) -> None:
+        """Scores are answered meanwhile; users are embedded afterwards."""
+        try:
+            await asyncio.to_thread(scorer.warm_up)
+        except Exception as error:  # the model is not what was promised
+            self._fail(error)
+            return
+        self._is_warm = True
+
+    def _fail(self, error: Exception) -> None:
+        self.failure = error
+        SERVICE_LOGGER.error("the scorer could not be loaded", exc_info=error)
+        self._on_failure()
 
     def _replace(self, renewed: Loaded) -> None:
         """Requests from here on get another scorer; the old one is closed when the last of its own has ended."""
@@ -172,7 +191,7 @@ class Service:
         last = time.monotonic()
         while True:
             await asyncio.sleep(self.config.refresh_interval_s)
-            if self.loaded is None or not self._is_stale:
+            if self.loaded is None or not self._is_warm or not self._is_stale:
                 last = time.monotonic()
                 continue
             is_late = time.monotonic() - last > self.config.refresh_latest_s
