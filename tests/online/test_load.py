@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from panther_pipeline.model.backbone import Backbone
@@ -78,7 +79,7 @@ def test_model_is_read_again_only_if_it_changed(finished_run, tmp_path, reads):
     assert again.score([event]) == load_and_score(run, event)
     again.close()
     head = load.FraudHead.load(run.artifacts.head)
-    head.weights = {**head.weights, "log_odds": head.weights["log_odds"] + 1}
+    head.weights = {**head.weights, "log_odds": np.asarray(head.weights["log_odds"] + 1, np.float32)}
     head.save(run.artifacts.head)
     reads.clear()
     changed = loader()
