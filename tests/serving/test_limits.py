@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 
 import pytest
 
@@ -128,6 +129,13 @@ def test_full_house_answers_before_the_body_is_read(deliver):
     status, headers, answer, num_waiting, _ = deliver([b"{", None], crowd=8, retry_after_s=3)
     assert (status, headers[b"retry-after"], json.loads(answer)) == (503, b"3", {"error": "overloaded"})
     assert num_waiting == 2
+
+
+def test_full_house_is_logged_as_a_number(deliver, caplog):
+    caplog.set_level(logging.INFO)
+    deliver([b"{", None], crowd=8)
+    lines = [r.fields for r in caplog.records if r.name == "panther_pipeline.serving.request"]
+    assert lines == [{"num_requests": 1}]
 
 
 def test_last_place_is_given(deliver, event):

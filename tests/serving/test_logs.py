@@ -2,7 +2,7 @@ import json
 import logging
 import sys
 
-from panther_pipeline.serving.logs import JsonFormatter, configure_logging, known_method
+from panther_pipeline.serving.logs import JsonFormatter, TurnedAwayLog, configure_logging, known_method
 
 SECRET = "user-4711"
 
@@ -51,3 +51,18 @@ def test_logging_writes_json_and_no_access_log(capsys):
         access.disabled = False
     lines = capsys.readouterr().err.splitlines()
     assert [json.loads(line)["message"] for line in lines] == ["started"]
+
+
+def test_turned_away_are_one_line_a_second(caplog):
+    now_s = [100.0]
+    log = TurnedAwayLog(clock=lambda: now_s[0])
+    caplog.set_level(logging.INFO)
+    for _ in range(5):
+        log.add()
+    now_s[0] += 0.99
+    log.write_if_due()
+    assert [record.fields for record in caplog.records] == [{"num_requests": 1}]
+    now_s[0] += 0.02
+    log.write_if_due()
+    log.write_if_due()
+    assert [record.fields for record in caplog.records] == [{"num_requests": 1}, {"num_requests": 4}]

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from panther_pipeline.serving.admission import Admission
 from panther_pipeline.serving.answers import busy, refusal, send_answer
 from panther_pipeline.serving.config import ServingConfig
-from panther_pipeline.serving.logs import SERVICE_LOGGER, describe_exception, log_request
+from panther_pipeline.serving.logs import SERVICE_LOGGER, TurnedAwayLog, describe_exception, log_request
 from panther_pipeline.serving.metrics import Metrics
 from panther_pipeline.serving.page_files import PAGE_PATHS
 
@@ -28,7 +28,9 @@ _LIST_OF_EVENTS = re.compile(rb'[ \t\r\n]*\{[ \t\r\n]*"events"[ \t\r\n]*:')
 
 
 class Watch:
-    """One log line and one count per request; an exception ends here, and only its class and place are written.
+    """One count per request, and one log line unless it found no room.
+
+    An exception ends here, and only its class and place are written.
 
     Args:
         app: what is watched.
@@ -38,6 +40,7 @@ class Watch:
 
     def __init__(self, app: ASGIApp, metrics: Metrics, is_stopping: Callable[[], bool]) -> None:
         self._app, self._metrics, self._is_stopping = app, metrics, is_stopping
+        self._turned_away = TurnedAwayLog()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on."""
@@ -70,6 +73,10 @@ class Watch:
         num_events = scope["state"].get("num_events")
         status = status or 499  # the client left before it was answered
         self._metrics.count_request(method=scope["method"], route=route, status=status, duration_s=duration_s)
+        if scope["state"].get("is_turned_away"):
+            self._turned_away.add()
+            return
+        self._turned_away.write_if_due()
         log_request(
             method=scope["method"], route=route, status=status, duration_ms=1000 * duration_s, num_events=num_events
         )
@@ -113,7 +120,7 @@ class Gate:
             return
         scope["state"]["route"] = scope["path"]  # one of a fixed set
         if self._admission.is_full:
-            await send_answer(busy("overloaded", self._config.retry_after_s), send)
+            await self._turn_away(scope, send)
             return
         if scope["method"] == "POST":
             body = await self._read(scope, receive, send)
@@ -121,9 +128,13 @@ class Gate:
                 return
             receive = _replay(body, receive)
         if not self._admission.enter():
-            await send_answer(busy("overloaded", self._config.retry_after_s), send)
+            await self._turn_away(scope, send)
             return
         await self._pass(scope, receive, send)
+
+    async def _turn_away(self, scope: Scope, send: Send) -> None:
+        scope["state"]["is_turned_away"] = True
+        await send_answer(busy("overloaded", self._config.retry_after_s), send)
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
         is_inside = True
