@@ -68,7 +68,7 @@ def finished_project(tmp_path_factory, worker_id) -> Path:
     with FileLock(shared / "project.lock"):
         if not finished.exists():
             shutil.rmtree(folder, ignore_errors=True)  # what a run that failed in another process left
-            _copy_project(folder)
+            copy_project(folder)
             run_kedro(folder, "run", "--env=test")
             finished.touch()
     return folder
@@ -85,7 +85,20 @@ def finished_run(finished_project, load_config):
     return FinishedRun(finished_project / "data", "test", load_config("test", finished_project)["parameters"])
 
 
-def _copy_project(folder: Path) -> None:
+CARD_KEY = "5d1c9e07b84af2366a90d3fe2175c8ab04e6b9f31d827c50a1fe93b64c08d72e"
+
+
+@pytest.fixture
+def card_key(monkeypatch):
+    """A key for card numbers is set; the key."""
+    from panther_pipeline.cards.keys import KEY_VARIABLE, read_card_key
+
+    monkeypatch.setenv(KEY_VARIABLE, CARD_KEY)
+    return read_card_key()
+
+
+def copy_project(folder: Path) -> None:
+    """Configuration and source of the project, to run in a folder of its own."""
     shutil.copytree(PROJECT_ROOT / "conf", folder / "conf", ignore=shutil.ignore_patterns("local"))
     (folder / "conf" / "local").mkdir()
     shutil.copy(PROJECT_ROOT / "pyproject.toml", folder)

@@ -1,8 +1,16 @@
-"""Errors for people: what happened, where, what is allowed, what to do next."""
+"""Errors for people: what happened, where, what is allowed, what to do next.
+
+A card number that stands in what a message quotes is masked.
+"""
+
+from panther_pipeline.cards.numbers import mask_card_numbers
 
 
 class PantherError(ValueError):
     """Base class of every error that a user can mend."""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(mask_card_numbers(arg) if isinstance(arg, str) else arg for arg in args))
 
 
 class SourceError(PantherError):

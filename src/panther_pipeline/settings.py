@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
+from panther_pipeline.cards.log_records import mask_process_output
 from panther_pipeline.config_loader import LedgerConfigLoader
 from panther_pipeline.hooks import GuidanceHook, TrackingHook
+
+mask_process_output()  # here, since Kedro's logging configuration takes no class of a project
 
 HOOKS = (TrackingHook(), GuidanceHook())
 

@@ -31,8 +31,8 @@ def event(contract):
 
 
 @asynccontextmanager
-async def running(load_scorer, *, key=None, ready=True, **config):
-    service = Service(load_scorer, ServingConfig(**config))
+async def running(load_scorer, *, key=None, card_key=None, ready=True, **config):
+    service = Service(load_scorer, ServingConfig(**config), card_key=card_key)
     transport = httpx.ASGITransport(guard(service, key), raise_app_exceptions=True)
     await service.start()
     try:

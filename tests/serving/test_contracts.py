@@ -256,3 +256,38 @@ def test_examples_are_valid(contract, fake_serving):
     narrow = replace(fake_serving.SCHEMA, amount_range_cents=(-900, -100), latest_us=1_000_000_000)
     contract = EventContract(narrow, ServingConfig())
     assert read(contract, contract.example())[0].amount_cents == -100
+
+
+CARD = "4111111111111111"
+
+
+@pytest.fixture
+def keyed(fake_serving, card_key):
+    """A contract with the key of the store that is served."""
+    schema = replace(fake_serving.SCHEMA, card_key_id=card_key.id, amount_range_cents=(-(10**17), 10**17))
+    return EventContract(schema, ServingConfig(), now_us=lambda: NOW_US, card_key=card_key)
+
+
+def test_card_numbers_become_the_tokens_of_ingestion_with_its_key(keyed, card_key, event):
+    token = card_key.token(CARD)
+    event |= {"user_id": "4111 1111 1111 1111", "event_id": CARD, "counterparty": f"0-{CARD}"}
+    (read_event,) = read(keyed, event | {"attributes": {"channel": f"card {CARD}!"}})
+    assert (read_event.user_id, read_event.event_id, read_event.counterparty) == (token, token, f"0-{token}")
+    assert read_event.attributes["channel"] == "card [card number]!"
+    assert keyed.read_user({"user_id": CARD}) == token
+    assert keyed.read_next({"user_id": CARD}) == (token, 10)
+
+
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [({"attributes": {"distance": int(CARD)}}, "attributes.distance"), ({"amount": "378282246310005"}, "amount")],
+)
+def test_number_that_is_a_card_number_is_refused_even_with_the_key(keyed, event, change, where):
+    assert problems_of(keyed, event | change) == [(where, "card_number")]
+
+
+@pytest.mark.parametrize("key_id", [None, "00000000"])
+def test_card_numbers_are_refused_where_the_store_has_another_key(fake_serving, card_key, event, key_id):
+    schema = replace(fake_serving.SCHEMA, card_key_id=key_id)
+    contract = EventContract(schema, ServingConfig(), now_us=lambda: NOW_US, card_key=card_key)
+    assert problems_of(contract, event | {"user_id": CARD}) == [("user_id", "card_number")]

@@ -4,7 +4,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from panther_pipeline.errors import ConfigurationError
+from panther_pipeline.cards.keys import CardKey
+from panther_pipeline.errors import ArtifactError, ConfigurationError
 from panther_pipeline.ledger.splits import assign_split
 from panther_pipeline.tokenizer import Tokenizer, build_sequences
 
@@ -59,3 +60,12 @@ def test_full_temporary_folder_is_told_before_anything_is_written(events, profil
     monkeypatch.setattr("os.posix_fallocate", no_room)
     with pytest.raises(ConfigurationError, match=r"12,000 bytes of temporary space .* No space left .* TMPDIR"):
         build_sequences(events, profiles, tokenizer, splits)
+
+
+def test_profiles_whose_cards_have_another_key_are_refused(events, profiles, splits, tokenizer):
+    first, second = (CardKey(bytes([byte]) * 32).token("4111111111111111") for byte in (1, 2))
+    one_user = events.filter(pl.col("user_id") == events["user_id"][0]).with_columns(user_id=pl.lit(first))
+    same = profiles.head(1).with_columns(user_id=pl.lit(first))
+    assert build_sequences(one_user, same, tokenizer, splits).user_ids == [first]
+    with pytest.raises(ArtifactError, match="different keys"):
+        build_sequences(one_user, same.with_columns(user_id=pl.lit(second)), tokenizer, splits)

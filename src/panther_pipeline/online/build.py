@@ -12,6 +12,7 @@ from panther_pipeline.cache.stores.lmdb_generation import write_generation
 from panther_pipeline.cache.stores.lmdb_store import LmdbStore
 from panther_pipeline.cache.stores.record_store import Key
 from panther_pipeline.cache.users import UserForecasts
+from panther_pipeline.cards.columns import key_id_of
 from panther_pipeline.config import Config
 from panther_pipeline.errors import ConfigurationError
 from panther_pipeline.features.activity import UserActivity
@@ -118,6 +119,7 @@ def build_online_store(
 
     Raises:
         ConfigurationError: fewer events are kept than the backbone reads.
+        ArtifactError: card numbers of events, profiles and sequences were replaced with different keys.
     """
     if config.num_recent_events < sources.backbone.max_events:
         raise ConfigurationError(
@@ -141,6 +143,13 @@ def build_online_store(
         backbone_digest=sources.backbone.digest,
         tokenizer_digest=sources.tokenizer.digest,
         features=features,
-        events=describe_events(schema, sources.tokenizer),
+        events=describe_events(schema, sources.tokenizer, _card_key_id(sources)),
     )
     return OnlineStore(facts=facts, sources=sources, activity=activity)
+
+
+def _card_key_id(sources: StoreSources) -> str | None:
+    """Of the key with which ids were made: the service replaces card numbers with no other."""
+    ids = [*sources.valid_events.select(pl.col("^(user_id|event_id|counterparty)$"))]
+    ids += [*sources.profiles.select(pl.col("^user_id$")), pl.Series(sources.sequences.user_ids, dtype=pl.String)]
+    return key_id_of(ids)

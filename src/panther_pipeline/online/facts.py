@@ -34,6 +34,7 @@ class EventFacts(Config):
     amount_range_cents: tuple[int, int] | None  # lowest and highest; None where the ledger has no amounts
     earliest_us: int  # int64 microseconds UTC
     has_labels: bool
+    card_key_id: str | None = None  # of the key that replaced card numbers in ids; None where there were none
 
     def as_schema(self, known: Mapping[str, tuple[str, ...]]) -> EventSchema:
         """The same for a service, with the values that the tokenizer knows of each category."""
@@ -47,6 +48,7 @@ class EventFacts(Config):
             earliest_us=self.earliest_us,
             latest_us=_LATEST_US,
             has_labels=self.has_labels,
+            card_key_id=self.card_key_id,
         )
 
 
@@ -89,7 +91,7 @@ def known_values(tokenizer: Tokenizer) -> dict[str, tuple[str, ...]]:
     return {field.column: tuple(field.categories[:_MOST_KNOWN]) for field in tokenizer.fields if field.categories}
 
 
-def describe_events(schema: LedgerSchema, tokenizer: Tokenizer) -> EventFacts:
+def describe_events(schema: LedgerSchema, tokenizer: Tokenizer, card_key_id: str | None = None) -> EventFacts:
     """The events of a ledger; examples are the most frequent values that the tokenizer knows."""
     frequent = {column: values[0] for column, values in known_values(tokenizer).items()}
     attributes = [
@@ -103,4 +105,5 @@ def describe_events(schema: LedgerSchema, tokenizer: Tokenizer) -> EventFacts:
         amount_range_cents=schema.range_cents if schema.amount else None,
         earliest_us=0 if isinstance(time, OrderColumn) else round(time.earliest_instant.timestamp() * 1_000_000),
         has_labels=schema.label is not None,
+        card_key_id=card_key_id,
     )

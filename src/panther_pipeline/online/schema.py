@@ -26,4 +26,5 @@ class EventSchema:
     latest_us: int
     has_labels: bool
     amount_required: bool = False  # whether an event without an amount is refused
+    card_key_id: str | None = None  # of the key that replaced card numbers in ids; None where there were none
     counterparty_required: bool = False

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from panther_pipeline import __version__
+from panther_pipeline.cards.keys import read_card_key
 from panther_pipeline.errors import StoreAwayError, StoreMovedError, TooLateError
 from panther_pipeline.serving.answers import JsonAnswer, busy, next_content, refusal, score_content, timeline_content
 from panther_pipeline.serving.config import ServingConfig, read_api_key
@@ -61,9 +62,10 @@ def create_app(load_scorer: Callable[[], Scorer], config: ServingConfig) -> ASGI
         config: limits and intervals.
 
     Raises:
-        ConfigurationError: the API key of the environment is too weak, or missing where others can reach the address.
+        ConfigurationError: the API key of the environment is too weak, or missing where others can reach the address;
+            PANTHER_CARD_KEY is set and cannot be used.
     """
-    return guard(Service(load_scorer, config), read_api_key(config))
+    return guard(Service(load_scorer, config, card_key=read_card_key()), read_api_key(config))
 
 
 def guard(service: Service, key: str | None) -> ASGIApp:

@@ -16,11 +16,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidat
 from pydantic import create_model as create
 from pydantic_core import PydanticCustomError
 
+from panther_pipeline.cards.keys import CardKey
+from panther_pipeline.cards.numbers import holds_card_number, mask_card_numbers
 from panther_pipeline.features.event import OnlineEvent as Event
 from panther_pipeline.ledger.identifiers import SCIENTIFIC_ID
 from panther_pipeline.ledger.mapping import MISSING_CATEGORY
 from panther_pipeline.online.schema import AttributeSchema, EventSchema
-from panther_pipeline.serving.cards import holds_card_number
 from panther_pipeline.serving.config import ServingConfig
 
 MAX_ID_CHARS = 128
@@ -61,12 +62,19 @@ class EventContract:
         schema: of the served ledger.
         config: limits of the service.
         now_us: the clock, microseconds UTC; events far ahead of it are refused.
+        card_key: with the key that the ledger's ids were made with, card numbers are replaced as ingestion replaces
+            them: in ids by tokens, in categories by a mask. Without a key, or with another, they are refused.
     """
 
     def __init__(
-        self, schema: EventSchema, config: ServingConfig, now_us: Callable[[], int] = lambda: time.time_ns() // 1000
+        self,
+        schema: EventSchema,
+        config: ServingConfig,
+        now_us: Callable[[], int] = lambda: time.time_ns() // 1000,
+        card_key: CardKey | None = None,
     ) -> None:
         self._schema, self._config, self._now_us = schema, config, now_us
+        self._card_key = card_key if card_key is not None and card_key.id == schema.card_key_id else None
         fields = self._event_fields()
         self.scored_model = create("EventToScore", __base__=_Closed, **fields)
         self.ingested_model = create("EventToIngest", __base__=_Closed, **fields, **self._label_fields())
@@ -212,20 +220,28 @@ class EventContract:
                 raise _problem("control_character")
             if is_id and (value != value.strip() or _ROUNDED.fullmatch(value)):
                 raise _problem("malformed_id")
-            if not self._config.allow_card_numbers and holds_card_number(value):
-                raise _problem("card_number")
-            return value
+            return self._without_card_numbers(value, is_id=is_id)
 
         text: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": max_chars, "pattern": pattern}
         text |= {"examples": list(examples)} if examples else {}
         return Annotated[str, PlainValidator(read), WithJsonSchema(text)]
+
+    def _without_card_numbers(self, text: str, *, is_id: bool) -> str:
+        if self._config.allow_card_numbers or not holds_card_number(text):
+            return text
+        if self._card_key is None:
+            raise _problem("card_number")
+        return self._card_key.tokenize(text) if is_id else mask_card_numbers(text)
+
+    def _is_card_number(self, value: int | Decimal) -> bool:
+        return not self._config.allow_card_numbers and holds_card_number(str(abs(int(value))))
 
     def _read_number(self, value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, int | Decimal):
             raise _problem("not_a_number")
         if abs(value) > _LARGEST_NUMBER:
             raise _problem("out_of_range")
-        if not self._config.allow_card_numbers and value == int(value) and holds_card_number(str(abs(int(value)))):
+        if self._is_card_number(value):
             raise _problem("card_number")
         return float(value)
 
@@ -234,6 +250,8 @@ class EventContract:
             cents = _read_cents(value)
             if not lowest <= cents <= highest:
                 raise _problem("out_of_range")
+            if self._is_card_number(abs(cents) // 100):
+                raise _problem("card_number")
             return cents
 
         number = {"type": "number", "minimum": lowest / 100, "maximum": highest / 100, "multipleOf": 0.01}

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from panther_pipeline.cards.keys import CardKey
 from panther_pipeline.serving.config import ServingConfig
 from panther_pipeline.serving.contracts import EventContract
 from panther_pipeline.serving.scorer import Scorer
@@ -21,9 +22,9 @@ class NotReadyError(Exception):
 class Loaded:
     """One scorer. Used from the event loop alone, so it needs no lock."""
 
-    def __init__(self, scorer: Scorer, config: ServingConfig) -> None:
+    def __init__(self, scorer: Scorer, config: ServingConfig, card_key: CardKey | None = None) -> None:
         self.scorer = scorer
-        self.contract = EventContract(scorer.schema, config)
+        self.contract = EventContract(scorer.schema, config, card_key=card_key)
         self.description: dict[str, Any] | None = None  # of the interface, once it was asked for
         self.has_successor = asyncio.Event()
         self._num_users = 0

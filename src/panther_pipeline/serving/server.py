@@ -13,6 +13,7 @@ from types import FrameType
 
 import uvicorn
 
+from panther_pipeline.cards.keys import read_card_key
 from panther_pipeline.serving.app import guard
 from panther_pipeline.serving.config import ServingConfig, read_api_key
 from panther_pipeline.serving.logs import SERVICE_LOGGER, configure_logging
@@ -29,13 +30,14 @@ def serve(load_scorer: Callable[[], Scorer], config: ServingConfig) -> None:
         config: where to listen, limits, intervals.
 
     Raises:
-        ConfigurationError: the API key of the environment is too weak, or missing where others can reach the address.
+        ConfigurationError: the API key of the environment is too weak, or missing where others can reach the address;
+            PANTHER_CARD_KEY is set and cannot be used.
         Exception: whatever loading the scorer raised, after the socket is closed.
     """
-    key = read_api_key(config)
+    key, card_key = read_api_key(config), read_card_key()
     configure_logging()
     sys.setswitchinterval(config.switch_interval_s)
-    service = Service(load_scorer, config, on_failure=lambda: server.leave())
+    service = Service(load_scorer, config, on_failure=lambda: server.leave(), card_key=card_key)
     server = DrainingServer(_uvicorn_config(service, key), service)
     server.run()
     if service.failure is not None:

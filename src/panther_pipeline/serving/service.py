@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
+from panther_pipeline.cards.keys import CardKey
 from panther_pipeline.serving.admission import Admission
 from panther_pipeline.serving.config import ServingConfig
 from panther_pipeline.serving.loaded import Loaded, NotReadyError
@@ -31,10 +32,15 @@ class Service:
             still in use.
         config: limits and intervals.
         on_failure: called in the event loop if loading fails.
+        card_key: see `EventContract`.
     """
 
     def __init__(
-        self, load_scorer: Callable[[], Scorer], config: ServingConfig, on_failure: Callable[[], None] = lambda: None
+        self,
+        load_scorer: Callable[[], Scorer],
+        config: ServingConfig,
+        on_failure: Callable[[], None] = lambda: None,
+        card_key: CardKey | None = None,
     ) -> None:
         self.config = config
         self.admission = Admission(config.max_in_house)
@@ -42,7 +48,7 @@ class Service:
         self.loaded: Loaded | None = None
         self.failure: Exception | None = None
         self.is_stopping = False
-        self._load_scorer, self._on_failure = load_scorer, on_failure
+        self._load_scorer, self._on_failure, self._card_key = load_scorer, on_failure, card_key
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="scorer")
         self._is_warm = False  # whether users can be embedded without a wait
         self._is_stale = True  # whether events came in since users were embedded; of before the start, too
@@ -145,7 +151,13 @@ class Service:
         SERVICE_LOGGER.info("ready", extra={"fields": fields})
 
     def _load(self) -> Loaded:
-        return Loaded(self._load_scorer(), self.config)
+        scorer = self._load_scorer()
+        if self._card_key is not None and self._card_key.id != scorer.schema.card_key_id:
+            fields = {"key_id": self._card_key.id, "key_id_of_store": scorer.schema.card_key_id}
+            SERVICE_LOGGER.warning(
+                "the store was not made with this PANTHER_CARD_KEY: card numbers are refused", extra={"fields": fields}
+            )
+        return Loaded(scorer, self.config, self._card_key)
 
     def _load_warm(self) -> Loaded:
         """One that takes over: what it will need is there before it does."""

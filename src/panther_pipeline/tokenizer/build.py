@@ -9,6 +9,7 @@ import tempfile
 import numpy as np
 import polars as pl
 
+from panther_pipeline.cards.columns import key_id_of
 from panther_pipeline.errors import ConfigurationError
 from panther_pipeline.ledger.splits import SplitConfig, assign_split
 from panther_pipeline.ledger.stream import counted, user_batches
@@ -32,6 +33,7 @@ def build_sequences(
     Raises:
         ConfigurationError: the events are not sorted; names the first row out of order.
         SourceError: a column that the tokenizer reads is missing.
+        ArtifactError: card numbers of events and profiles were replaced with different keys.
     """
     num_events = valid_events.lazy().select(pl.len()).collect().item()
     arrays = {
@@ -58,6 +60,7 @@ def build_sequences(
         user_ids += users["value"].to_list()
         lengths.append(users["len"].to_numpy().astype(np.int64))
         done += batch.height
+    key_id_of([pl.Series(user_ids, dtype=pl.String), *profiles.select(pl.col("^user_id$"))])  # refuses two keys
     return TokenSequences(
         user_ids=user_ids,
         offsets_U1=np.concatenate([[0], np.cumsum(np.concatenate([[], *lengths]))]).astype(np.int64),
