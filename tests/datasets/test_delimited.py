@@ -85,3 +85,24 @@ def test_damaged_parquet_is_refused_by_name(tmp_path):
     (tmp_path / "a.parquet").write_bytes(b"PAR1 and no more")
     with pytest.raises(DatasetError, match=r"a\.parquet cannot be read as Parquet"):
         ParquetDataset(filepath=str(tmp_path / "a.parquet")).load()
+
+
+def test_card_number_in_a_path_is_never_shown(tmp_path):
+    path = str(tmp_path / "4111111111111111_a.csv")
+    dataset = DelimitedDataset(filepath=path)
+    for told in (str(dataset), str(dataset._describe())):
+        assert "4111111111111111" not in told
+    with pytest.raises(DatasetError, match=r"There is no file .*\[card number\]_a\.csv"):
+        dataset.load()
+    with pytest.raises(DatasetError, match=r"\[card number\]_a\.csv is a source"):
+        dataset.save("rows")
+    with pytest.raises(DatasetError, match=r"\[card number\]_a\.csv: the description"):
+        DelimitedDataset(filepath=path, separator="")
+    with pytest.raises(DatasetError, match=r"\[card number\]_\*\.xlsx fits 2 workbooks"):
+        ExcelDataset(filepath=two_workbooks(tmp_path)).load()
+
+
+def two_workbooks(folder):
+    for name in "ab":
+        (folder / f"4111111111111111_{name}.xlsx").write_bytes(b"")
+    return str(folder / "4111111111111111_*.xlsx")

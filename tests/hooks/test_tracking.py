@@ -159,6 +159,16 @@ def test_refused_log_call_leaves_the_run_finished(started, monkeypatch, caplog):
     ]
 
 
+def test_column_named_by_a_card_number_is_masked_in_the_fingerprint(started, monkeypatch):
+    hook, _ = started
+    logged = []
+    monkeypatch.setattr(mlflow, "log_input", lambda dataset, **kwargs: logged.append(dataset))
+    table = pl.DataFrame({"user": ["a"], "4111111111111111": [1], "card 5500 0000 0000 0004": [2]})
+    hook.after_dataset_loaded("raw_transactions", table, None)
+    assert logged[0].df.columns == ["user", "[card number] 1", "card [card number] 2"]
+    assert table.columns[1] == "4111111111111111"
+
+
 def test_refused_log_call_leaves_the_run_failed_on_error(started, monkeypatch):
     hook, status = started
     monkeypatch.setattr(mlflow, "log_params", refuse)

@@ -238,3 +238,10 @@ def test_header_that_cannot_be_right_is_refused(make_source, content, message):
 def test_format_that_contradicts_itself_is_refused(options, message):
     with pytest.raises(ValidationError, match=message):
         DelimitedFormat(**options)
+
+
+def test_header_is_masked_before_it_is_cut(tmp_path):
+    (tmp_path / "a.csv").write_text(f"{'x' * 66}4111111111111111;b\n1;2\n")  # the cut leaves 14 digits
+    with pytest.raises(SourceError, match="did you mean separator ';'") as caught:
+        DelimitedSource([tmp_path / "a.csv"], name="payments").column_names()
+    assert "4111" not in str(caught.value)

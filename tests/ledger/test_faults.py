@@ -42,7 +42,7 @@ def reasons(raw, schema, rules):
         ({"who": "u\n1"}, "malformed_user_id", ("who", "u\n1")),
         ({"who": "x" * 65}, "malformed_user_id", ("who", "x" * 40)),
         ({"id": None}, "missing_event_id", ("id", None)),
-        ({"id": "4111111111111111\t"}, "malformed_event_id", ("id", "[masked]\t")),
+        ({"id": "4111111111112\t"}, "malformed_event_id", ("id", "[masked]\t")),
         ({"when": ""}, "missing_time", ("when", None)),
         ({"when": "soon"}, "time_unparsable", ("when", "soon")),
         (

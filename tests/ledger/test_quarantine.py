@@ -22,7 +22,7 @@ def quarantine(raw, schema, rules):
     return quarantine_events(events, found, raw, account, schema).collect(), account
 
 
-def test_quarantined_rows_show_file_line_and_original_text(tmp_path, make_schema, rules):
+def test_quarantined_rows_show_file_line_and_original_text(tmp_path, make_schema, rules, card_key):
     first, second = tmp_path / "a.csv", tmp_path / "b.csv"
     first.write_text(HEADER + GOOD + "\nu2,2,soon,1,s1,food,0\n")
     second.write_text(HEADER + "u3,3,2024-03-01,1,s1\n" + GOOD + "u4,4111111111111111,2024-03-01,x,s1,food,0\n")

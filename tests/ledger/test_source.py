@@ -84,3 +84,9 @@ def test_main_source_is_the_named_table():
     assert main_source(tables, "trans", "raw").name == "trans"
     with pytest.raises(SourceError, match="raw has the tables trans, card; the schema says that 'order' comes first"):
         main_source(tables, "order", "raw")
+
+
+def test_card_number_in_a_file_name_is_masked_in_the_account():
+    account = SourceAccount()
+    account.open_file("export_4111-1111-1111-1111.csv").lines = 3
+    assert locate_row(account.as_json(), 2) == ("export_[card number].csv", 3)

@@ -186,5 +186,7 @@ def test_card_numbers_are_masked(card):
 
 
 def test_mask_covers_every_long_number_of_a_line():
+    grouped = pl.Series(["4111.1111.1111.1111", "4111\u00a01111\u00a01111\u00a01111"])
+    assert mask_long_numbers(grouped).to_list() == ["[masked]", "[masked]"]
     line = mask_long_numbers(pl.Series(["a;4111 1111 1111 1111;b;5500000000000004;99.50;2024-01-01"]))[0]
     assert line == "a;[masked];b;[masked];99.50;2024-01-01"

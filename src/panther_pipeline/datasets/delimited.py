@@ -7,6 +7,7 @@ from typing import Any
 from kedro.io import AbstractDataset, DatasetError
 from pydantic import ValidationError
 
+from panther_pipeline.cards.numbers import mask_card_numbers
 from panther_pipeline.ledger.delimited import DelimitedSource
 from panther_pipeline.ledger.delimited_format import DelimitedFormat
 from panther_pipeline.ledger.excel import ExcelSource
@@ -21,8 +22,13 @@ class _SourceFiles(AbstractDataset[None, Source]):
         self._filepath = str(filepath)
         self.metadata = metadata
 
+    @property
+    def _shown(self) -> str:
+        """The path as messages and logs may name it."""
+        return mask_card_numbers(self._filepath)
+
     def save(self, data: None) -> None:
-        raise DatasetError(f"{self._filepath} is a source: it is read, never written.")
+        raise DatasetError(f"{self._shown} is a source: it is read, never written.")
 
     def _files(self) -> list[Path]:
         """The file, or all that the pattern fits, sorted.
@@ -33,7 +39,7 @@ class _SourceFiles(AbstractDataset[None, Source]):
         files = self._matches()
         if not files:
             raise DatasetError(
-                f"There is no file {self._filepath}. Put the ledger's files there, or correct filepath in the catalog "
+                f"There is no file {self._shown}. Put the ledger's files there, or correct filepath in the catalog "
                 "(`*` and `**` match several files)."
             )
         return files
@@ -47,7 +53,7 @@ class _SourceFiles(AbstractDataset[None, Source]):
         return bool(self._matches())
 
     def _describe(self) -> dict[str, Any]:
-        return {"filepath": self._filepath}
+        return {"filepath": self._shown}
 
 
 class DelimitedDataset(_SourceFiles):
@@ -77,7 +83,7 @@ class DelimitedDataset(_SourceFiles):
         try:
             self._format = DelimitedFormat(**options)
         except ValidationError as error:
-            raise DatasetError(f"{filepath}: the description of the file does not fit: {_explain(error)}") from error
+            raise DatasetError(f"{self._shown}: the description of the file does not fit: {_explain(error)}") from error
 
     def load(self) -> DelimitedSource:
         return DelimitedSource(self._files(), name=Path(self._filepath).name, format=self._format)
@@ -102,7 +108,7 @@ class ExcelDataset(_SourceFiles):
     def load(self) -> ExcelSource:
         files = self._files()
         if len(files) > 1:
-            raise DatasetError(f"{self._filepath} fits {len(files)} workbooks; an ExcelDataset reads one. Name it.")
+            raise DatasetError(f"{self._shown} fits {len(files)} workbooks; an ExcelDataset reads one. Name it.")
         return ExcelSource(files[0], name=files[0].name, sheet=self._sheet)
 
     def _describe(self) -> dict[str, Any]:

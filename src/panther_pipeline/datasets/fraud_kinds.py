@@ -1,7 +1,7 @@
 """The kinds of a ledger's frauds, from a column that nothing but the report may read."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 from kedro.io import AbstractDataset, DatasetError
@@ -20,6 +20,7 @@ class FraudKindsDataset(AbstractDataset[None, pl.DataFrame]):
         event_id: column of event ids.
         kind: column of the kind.
         names: value of that column, as text → what reports call it; rows with other values are no fraud of a kind.
+        card_numbers: as `ledger.schema.card_numbers` of the ledger: tokenize or allow.
         metadata: for Kedro-Viz.
 
     Raises:
@@ -41,12 +42,15 @@ class FraudKindsDataset(AbstractDataset[None, pl.DataFrame]):
         event_id: str,
         kind: str,
         names: Mapping[str, str],
+        card_numbers: Literal["tokenize", "allow"] = "tokenize",
         metadata: dict[str, Any] | None = None,
     ):
         if "type" not in source:
             raise DatasetError("source has no `type`. Write it as an entry of the catalog.")
+        if card_numbers not in ("tokenize", "allow"):
+            raise DatasetError(f"card_numbers is {card_numbers!r}; allowed: tokenize, allow.")
         self._source = AbstractDataset.from_config("source", dict(source))
-        self._columns = {"event_id": event_id, "kind": kind, "names": dict(names)}
+        self._columns = {"event_id": event_id, "kind": kind, "names": dict(names), "card_numbers": card_numbers}
         self.metadata = metadata
 
     def load(self) -> pl.DataFrame:

@@ -24,6 +24,7 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH
 
+from panther_pipeline.cards.numbers import mask_card_numbers
 from panther_pipeline.code_version import read_code_version
 from panther_pipeline.parameters import flatten, public
 
@@ -93,7 +94,7 @@ class TrackingHook(MlflowHook):
         is_source = dataset_name.startswith("raw_") and isinstance(data, pl.DataFrame) and data.width
         if is_source and self.run_id is not None:
             with self._tracked("fingerprint of the source data"):
-                mlflow.log_input(mlflow.data.from_polars(data, name=dataset_name), context="source")
+                mlflow.log_input(mlflow.data.from_polars(_with_shown_names(data), name=dataset_name), context="source")
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any, node: Node) -> None:
@@ -166,8 +167,14 @@ def metric_name(record: dict[str, Any]) -> str:
     return re.sub(r"[^\w\-. :/]", "_", name.replace("@", "_at_").replace("%", "pct"))
 
 
+def _with_shown_names(source: pl.DataFrame) -> pl.DataFrame:
+    """Column names are written down; a card number in one is not."""
+    masked = {name: mask_card_numbers(name) for name in source.columns}
+    return source.rename({name: f"{shown} {i}" for i, (name, shown) in enumerate(masked.items()) if shown != name})
+
+
 def _describe(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
+    return f"{type(error).__name__}: {mask_card_numbers(str(error))}"
 
 
 def _end_open_run(run_id: str | None) -> None:

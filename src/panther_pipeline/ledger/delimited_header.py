@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
+from panther_pipeline.cards.numbers import mask_card_numbers
 from panther_pipeline.errors import SourceError
 from panther_pipeline.ledger.delimited_format import MAX_LINE_BYTES, UNIT_SEPARATOR, DelimitedFormat, field_pattern
 from panther_pipeline.ledger.delimited_lines import read_line_blocks
@@ -122,7 +123,8 @@ def _refuse_other_separator(path: Path, names: list[str], format: DelimitedForma
     if len(names) == 1 and others:
         likely = max(others, key=names[0].count)
         raise SourceError(
-            f"{path}, line 1: with separator {format.separator!r} the header is one column, {names[0][:80]!r}; "
+            f"{path}, line 1: with separator {format.separator!r} the header is one column, "
+            f"{mask_card_numbers(names[0])[:80]!r}; "
             f"did you mean separator {others[likely]}? Set `separator` in the catalog."
         )
 

@@ -61,7 +61,7 @@ def show_lines(lines: list[bytes], format: DelimitedFormat, most_bytes: int) -> 
 
 def _show_line(line: bytes, format: DelimitedFormat, most_bytes: int) -> str:
     if len(line) > most_bytes:  # a number that the cut goes through would be too short to be masked
-        line = line[:most_bytes].rstrip(b"0123456789 -")
+        line = line[:most_bytes].rstrip(b"0123456789 -.\\")
     if format.replaces_separator:
         line = line.replace(UNIT_SEPARATOR, format.separator.encode())
     if format.is_utf8:

@@ -72,6 +72,7 @@ def check_expectations(
         account: totals and per file: lines, header, blank, continuation, accepted, quarantined.
         reasons: reason → rows, most frequent first.
         examples: reason → list of {source_row, file, line, column, value}; values are masked.
+        card_key_id: of the key that card numbers in ids were replaced with; None where there were none.
         findings: see `findings.find_oddities`.
         expectations: list of {type, column, kwargs, statement, success, element_count, unexpected_count,
             unexpected_percent, observed_value, error, evaluated_by, rows}; `rows` are {file, line} of up to 20 rows
@@ -103,6 +104,7 @@ def check_expectations(
         "account": _account(accepted, counted["rows"], event_faults, account),
         "reasons": _count_reasons(event_faults),
         "examples": _sample_faults(event_faults, account, config.sample_rows),
+        "card_key_id": account.get("card_numbers", {}).get("key_id"),
         "findings": find_oddities(events, accepted, event_faults, counted, account, schema),
         "expectations": expectations,
     }  # fmt: skip

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 from pydantic import Field
 
+from panther_pipeline.cards.keys import TOKEN_PATTERN
 from panther_pipeline.config import Config
 from panther_pipeline.errors import ConfigurationError
 from panther_pipeline.ledger.identifiers import SCIENTIFIC_ID
@@ -18,6 +19,7 @@ from panther_pipeline.ledger.values import mask_values
 
 _USUAL_ID = r"^[!-*,-~]+$"  # printable, without blanks or the plus of scientific notation: nothing to look for
 _CONTROL_OR_PADDED = r"^\s|\s$|\p{C}"  # \p{C}: control and invisible characters, a line end among them
+_ROUNDED_CARD = TOKEN_PATTERN + r"[eE]\+[0-9]+$"  # the token of a card number that was in scientific notation
 _RIVAL_ROWS = 1 << 21  # rows with an event id that occurs twice, looked at together
 _PROBLEM_COLUMNS = ("problem", "problem_column", "problem_value")
 FAULT_SCHEMA = {"source_row": pl.Int64, "reason": pl.String, "problem_column": pl.String, "problem_value": pl.String}
@@ -130,7 +132,8 @@ def _is_unusual(column: str, rules: QuarantineRules) -> pl.Expr:
 def _is_malformed(column: str, rules: QuarantineRules) -> pl.Expr:
     text = pl.col(column)
     too_long = text.str.len_chars() > rules.max_id_chars
-    return text.str.contains(_CONTROL_OR_PADDED) | text.str.contains(SCIENTIFIC_ID) | too_long
+    is_rounded = text.str.contains(SCIENTIFIC_ID) | text.str.contains(_ROUNDED_CARD)
+    return text.str.contains(_CONTROL_OR_PADDED) | is_rounded | too_long
 
 
 def _describe(

@@ -74,11 +74,13 @@ def find_oddities(
     Returns:
         Each {kind, severity, column, statement, count, share, rows}. Kinds: duplicate_rows, duplicate_event_id,
         late_rows, sign_or_currency, time_travel, daylight_saving, impossible_value, zero_amount, constant_column,
-        single_class_label, label_leak, label_rule, collapsed_ids, single_event_users, largest_user.
+        single_class_label, label_leak, label_rule, collapsed_ids, single_event_users, largest_user, card_number.
     """
     if not counted["rows"]:
-        return list(_locate(_quarantined(event_faults, 0, schema), account))
+        found = [*_card_numbers(account), *_quarantined(event_faults, 0, schema)]
+        return list(_locate(found, account))
     found = [
+        *_card_numbers(account),
         *_quarantined(event_faults, counted["rows"], schema),
         *_equal_rows(accepted, counted, account, schema),
         *(_late_rows(events, event_faults, account) if schema.is_timed else []),
@@ -135,6 +137,18 @@ def _quarantined(event_faults: pl.DataFrame, num_accepted: int, schema: LedgerSc
         statement = f"{_of(those.height, rows_in)} rows were quarantined: {EXPLANATIONS[reason]}"
         rows = those["source_row"].bottom_k(SHOWN_ROWS).sort()
         yield _finding(kind, "warning", column, statement, those.height, rows_in, rows)
+
+
+def _card_numbers(account: Mapping[str, Any]) -> Iterator[Finding]:
+    """Where card numbers stood, and what became of them."""
+    cards, rows = account.get("card_numbers", {}), account.get("rows", 0)
+    done = {
+        "tokenized": f"held a card number and have a token instead, made with the key {cards.get('key_id')}",
+        "masked": "held a card number, which is masked",
+    }
+    for what, told in done.items():
+        for column, count in cards.get(what, {}).items():
+            yield _finding("card_number", "warning", column, f"{count:,} cells of {column} {told}", count, rows)
 
 
 def _equal_rows(

@@ -7,14 +7,16 @@ import polars as pl
 
 from panther_pipeline.errors import SourceError
 from panther_pipeline.ledger.ahead import read_ahead
+from panther_pipeline.ledger.card_guard import CardGuard
 from panther_pipeline.ledger.cells import take_cells, text_of
 from panther_pipeline.ledger.columns import TIME_SEPARATOR, IdColumn, OrderColumn, column_keys
 from panther_pipeline.ledger.evidence import Evidence
 from panther_pipeline.ledger.identifiers import IdReader
 from panther_pipeline.ledger.joins import Lookup, prepare_lookups, present_columns
 from panther_pipeline.ledger.money import read_amounts
+from panther_pipeline.ledger.reasons import Reason
 from panther_pipeline.ledger.schema import LedgerSchema
-from panther_pipeline.ledger.source import Source, SourceAccount, SourceBatch, main_source
+from panther_pipeline.ledger.source import Source, SourceAccount, SourceBatch, locate_row, main_source
 from panther_pipeline.ledger.stream import counted, lazy_table
 from panther_pipeline.ledger.values import (
     Reading,
@@ -44,12 +46,13 @@ def map_events(raw: Any, schema: LedgerSchema) -> tuple[pl.LazyFrame, dict[str, 
         events: `events` as in docs/data_contract.md: source_row, user_id, event_id, event_time, amount_cents, the
             declared attributes, counterparty, label, label_time, tie_break_0.., problem, problem_column,
             problem_value. Lazy: the source is read batch by batch while the table is written.
-        account: what became of every line of every file (`SourceAccount.as_json`); empty until the events have been
-            read, complete then.
+        account: what became of every line of every file (`SourceAccount.as_json`), and card_numbers
+            (`CardGuard.as_json`) where there were any; empty until the events have been read, complete then.
 
     Raises:
         SourceError: a column is missing; later, while the events are read: the table is empty, an id column is of
             a type that destroys ids, or not one value of a column can be read as what the schema says it is.
+        ConfigurationError: while the events are read: an id holds a card number and no key is set to replace it.
     """
     source = main_source(raw, schema.table, "raw_transactions")
     lookups = prepare_lookups(raw, schema.joins, "raw_transactions")
@@ -58,14 +61,17 @@ def map_events(raw: Any, schema: LedgerSchema) -> tuple[pl.LazyFrame, dict[str, 
 
     def batches() -> Iterator[pl.DataFrame]:
         account, evidence = SourceAccount(), Evidence(schema)
+        guard = CardGuard(schema.card_numbers, lambda row: _place(account, row))
         readers = {name: IdReader(id_, key=f"ledger.schema.{name}") for name, id_ in _ids(schema).items()}
         for batch in counted(read_ahead(source.batches(columns, account)), "read"):
-            yield _map_batch(batch, lookups, schema, readers, evidence)
+            yield _map_batch(batch, lookups, schema, readers, evidence, guard)
         evidence.conclude()
         for reader in readers.values():
             reader.conclude()
         report.clear()
         report.update(account.as_json())
+        if cards := guard.as_json():
+            report["card_numbers"] = cards
 
     return lazy_table(batches, pl.Schema(event_schema(schema))), report
 
@@ -124,6 +130,11 @@ def _check_columns(source: Source, lookups: list[Lookup], schema: LedgerSchema) 
     return [column for column in dict.fromkeys(wanted.values()) if column in present]
 
 
+def _place(account: SourceAccount, source_row: int) -> str:
+    file, line = locate_row(account.as_json(), source_row)
+    return f"{file}, row {line}"
+
+
 def _ids(schema: LedgerSchema) -> dict[str, IdColumn]:
     ids = {"user_id": schema.user_id, "event_id": schema.event_id, "counterparty": schema.counterparty}
     return {name: id_ for name, id_ in ids.items() if id_}
@@ -135,18 +146,20 @@ def _map_batch(
     schema: LedgerSchema,
     readers: Mapping[str, IdReader],
     evidence: Evidence,
+    guard: CardGuard,
 ) -> pl.DataFrame:
     rows = batch.rows
     for lookup in lookups:
         rows = lookup.extend(rows)
     ids = _read_ids(rows, schema, readers)
+    ids = {name: guard.guard_ids(values, name, rows["source_row"]) for name, values in ids.items()}
     cells = ids | _take_roles(rows, schema)
     readings = {name: Reading(values, no_problem(values)) for name, values in ids.items()}
-    readings |= _read_roles(rows, cells, schema)
+    readings |= _guard_roles(_read_roles(rows, cells, schema), cells, schema, guard)
     evidence.add(cells, readings)
     values = {name: reading.values.alias(name) for name, reading in readings.items()}
     ties = {
-        name: text_of(rows[column]).alias(name)
+        name: guard.guard_ids(text_of(rows[column]), name, rows["source_row"]).alias(name)
         for name, column in zip(tie_columns(schema), schema.tie_break, strict=True)
         if name.startswith("tie_break_")
     }
@@ -207,6 +220,26 @@ def _read_roles(rows: pl.DataFrame, cells: Mapping[str, pl.Series], schema: Ledg
         nothing = pl.repeat(None, rows.height, dtype=absent[name], eager=True)
         readings[name] = Reading(nothing, no_problem(nothing))
     return readings
+
+
+def _guard_roles(
+    readings: dict[str, Reading], cells: Mapping[str, pl.Series], schema: LedgerSchema, guard: CardGuard
+) -> dict[str, Reading]:
+    """No card number among categories and numbers; the times and labels of a ledger hold none."""
+    guarded = dict(readings)
+    if schema.amount:
+        guarded["amount_cents"] = guard.guard_numbers(
+            readings["amount_cents"], cells["amount_cents"], "amount_cents", per_unit=100,
+            reason=Reason.AMOUNT_NOT_A_NUMBER,
+        )  # fmt: skip
+    for attribute in schema.attributes:
+        name, reading = attribute.name, readings[attribute.name]
+        if attribute.kind == "number":
+            reason = Reason.ATTRIBUTE_NOT_A_NUMBER
+            guarded[name] = guard.guard_numbers(reading, cells[name], name, per_unit=1, reason=reason)
+        else:
+            guarded[name] = Reading(guard.guard_text(reading.values, name), reading.problem)
+    return guarded
 
 
 def _mark_problems(

@@ -6,11 +6,13 @@ from typing import Any
 import polars as pl
 
 from panther_pipeline.errors import SourceError
+from panther_pipeline.ledger.card_guard import CardGuard
 from panther_pipeline.ledger.cells import take_cells, text_of
 from panther_pipeline.ledger.columns import TIME_SEPARATOR, Attribute, IdColumn, column_keys
 from panther_pipeline.ledger.identifiers import read_ids
 from panther_pipeline.ledger.joins import prepare_lookups, present_columns, read_table
 from panther_pipeline.ledger.mapping import INSTANT, MISSING_CATEGORY
+from panther_pipeline.ledger.reasons import Reason
 from panther_pipeline.ledger.schema import LedgerSchema, ProfileColumns
 from panther_pipeline.ledger.source import as_source, main_source
 from panther_pipeline.ledger.values import mask_values, read_attribute, read_times
@@ -33,13 +35,15 @@ def map_profiles(raw: Any, schema: LedgerSchema) -> pl.DataFrame:
     Raises:
         SourceError: a column is missing, a user has two profiles that differ, or not one value of an
             attribute declared as number can be read.
+        ConfigurationError: a user id holds a card number and no key is set to replace it.
     """
     declared = schema.profiles
     if declared is None:
         return pl.DataFrame(schema={"user_id": pl.String})
     rows = _join_tables(raw, declared)
-    user_ids = _read_user_ids(rows, declared.user_id, schema, "profiles.user_id")
-    values = {a.name: _read_profile_attribute(rows, a, schema.missing) for a in declared.attributes}
+    guard = CardGuard(schema.card_numbers, lambda row: f"raw_profiles, row {row + 1}")
+    user_ids = _read_user_ids(rows, declared.user_id, schema, "profiles.user_id", guard)
+    values = {a.name: _read_profile_attribute(rows, a, schema.missing, guard) for a in declared.attributes}
     profiles = pl.DataFrame({"user_id": user_ids, **values})
     nameless = profiles["user_id"].null_count()
     if nameless:
@@ -68,6 +72,7 @@ def map_user_labels(raw: Any, schema: LedgerSchema) -> pl.DataFrame:
     Raises:
         SourceError: a column is missing; a user, date or label cannot be read, or two labels of one user and date
             differ. A label is too dear to be quarantined unseen.
+        ConfigurationError: a user id holds a card number and no key is set to replace it.
     """
     columns = {"user_id": pl.String, "as_of": INSTANT, "label": pl.Int8}
     declared = schema.user_labels
@@ -84,8 +89,9 @@ def map_user_labels(raw: Any, schema: LedgerSchema) -> pl.DataFrame:
     ).to_series()
     instants = read_times(as_of, declared.as_of).values
     allowed = (instants >= declared.as_of.earliest_instant) & (instants < declared.as_of.end_instant)
+    guard = CardGuard(schema.card_numbers, lambda row: f"raw_user_labels, row {row + 1}")
     labels = pl.DataFrame({
-        "user_id": _read_user_ids(rows, declared.user_id, schema, "user_labels.user_id"),
+        "user_id": _read_user_ids(rows, declared.user_id, schema, "user_labels.user_id", guard),
         "as_of": pl.select(pl.when(allowed).then(instants)).to_series(),
         "label": label,
     })  # fmt: skip
@@ -111,18 +117,23 @@ def _join_tables(raw: Any, declared: ProfileColumns) -> pl.DataFrame:
     return rows
 
 
-def _read_user_ids(rows: pl.DataFrame, config: IdColumn, schema: LedgerSchema, key: str) -> pl.Series:
+def _read_user_ids(rows: pl.DataFrame, config: IdColumn, schema: LedgerSchema, key: str, guard: CardGuard) -> pl.Series:
     missing = [*schema.missing, *config.missing]
     parts = [take_cells(rows, [column], separator="", missing=missing) for column in config.columns]
-    return read_ids(parts, config, key=f"ledger.schema.{key}")
+    ids = read_ids(parts, config, key=f"ledger.schema.{key}")
+    return guard.guard_ids(ids, "user_id", rows["source_row"])
 
 
-def _read_profile_attribute(rows: pl.DataFrame, attribute: Attribute, missing: list[str]) -> pl.Series:
+def _read_profile_attribute(
+    rows: pl.DataFrame, attribute: Attribute, missing: list[str], guard: CardGuard
+) -> pl.Series:
     key = f"profiles.attributes.{attribute.name}"
     cells = take_cells(rows, [attribute.column], separator="", missing=missing)
     reading = read_attribute(cells, attribute, key=f"ledger.schema.{key}")
     if attribute.kind == "category":
-        return reading.values.fill_null(MISSING_CATEGORY)
+        return guard.guard_text(reading.values, attribute.name).fill_null(MISSING_CATEGORY)
+    reason = Reason.ATTRIBUTE_NOT_A_NUMBER
+    reading = guard.guard_numbers(reading, cells, attribute.name, per_unit=1, reason=reason)
     unreadable = cells.len() - reading.problem.null_count()
     if unreadable:  # an attribute that is always empty is allowed
         _refuse_all_unreadable(cells, reading.values, key)

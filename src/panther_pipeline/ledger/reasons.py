@@ -59,14 +59,15 @@ EXPLANATIONS: dict[Reason, str] = {
     Reason.TIME_BEFORE_EARLIEST: "the time lies before ledger.schema.event_time.earliest",
     Reason.TIME_AFTER_LATEST: "the time lies after ledger.schema.event_time.latest",
     Reason.MISSING_AMOUNT: "the amount is empty",
-    Reason.AMOUNT_NOT_A_NUMBER: "the amount is no decimal number written as ledger.schema.amount says",
+    Reason.AMOUNT_NOT_A_NUMBER: "the amount is no decimal number written as ledger.schema.amount says, or a card "
+    "number",
     Reason.AMOUNT_NOT_FINITE: "the amount is NaN, infinite, or too large for a computer number",
     Reason.AMOUNT_NOT_IN_CENTS: "the amount has more than two decimals",
     Reason.AMOUNT_SIGN_UNKNOWN: "the value of ledger.schema.amount.sign is in neither list, or the amount has a sign "
     "of its own",
     Reason.CURRENCY_NOT_ALLOWED: "the currency is another than ledger.schema.amount.currency.only",
     Reason.AMOUNT_OUT_OF_RANGE: "the amount lies outside ledger.schema.amount_range",
-    Reason.ATTRIBUTE_NOT_A_NUMBER: "an attribute declared as number holds something else",
+    Reason.ATTRIBUTE_NOT_A_NUMBER: "an attribute declared as number holds something else, or a card number",
     Reason.MISSING_REQUIRED_VALUE: "a column named in validation.rules.required is empty",
     Reason.LABEL_UNKNOWN_VALUE: "the label is neither in the positive nor in the negative list",
     Reason.DUPLICATE_EVENT_ID: "another row with this event id was accepted: the earliest in time",

@@ -1,5 +1,7 @@
 """Which column of a source is what: the `ledger.schema` block of an environment."""
 
+from typing import Literal
+
 from pydantic import Field, model_validator
 
 from panther_pipeline.config import Config
@@ -46,6 +48,8 @@ class LedgerSchema(Config):
     attributes: list[Attribute]
     label: LabelColumn | None
     forbidden: dict[str, str]  # source column → why it must never be used (for example: it leaks the label)
+    # tokenize: a card number in an id becomes a keyed token, one in other text a mask; allow: ids only look like them
+    card_numbers: Literal["tokenize", "allow"] = "tokenize"
     missing: list[str] = Field(default_factory=list)  # texts that mean an empty cell, beside "" and blanks
     header: list[str] | None = None  # all columns the source must have, in any order; null = those named here
     table: str | None = None  # which table of raw_transactions comes first, where there are several

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import polars as pl
 
+from panther_pipeline.cards.numbers import mask_card_numbers
 from panther_pipeline.errors import SourceError
 
 BATCH_ROWS = 1 << 18  # rows of a batch: large enough for vectorised work, small beside any memory
@@ -28,7 +29,7 @@ class SourceBatch(NamedTuple):
 class FileAccount:
     """What became of every line of a file (a table's rows are its lines)."""
 
-    file: str  # its name, without folders
+    file: str  # its name, without folders, a card number in it masked
     first_row: int  # source_row of its first line
     lines: int = 0  # physical lines; = header + blank + continuation + rows + rejected
     header: int = 0
@@ -47,7 +48,8 @@ class SourceAccount:
     def open_file(self, name: str) -> FileAccount:
         """The account of the next file, which begins where the last one ended."""
         last = self.files[-1] if self.files else None
-        self.files.append(FileAccount(file=name, first_row=last.first_row + last.lines if last else 0))
+        shown = mask_card_numbers(name)  # it is written wherever a row is told
+        self.files.append(FileAccount(file=shown, first_row=last.first_row + last.lines if last else 0))
         return self.files[-1]
 
     def as_json(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import polars as pl
 
+from panther_pipeline.cards.numbers import SEPARATOR
 from panther_pipeline.errors import SourceError
 from panther_pipeline.ledger.cells import text_of
 from panther_pipeline.ledger.columns import Attribute, LabelColumn, OrderColumn, TimeColumn
@@ -29,7 +30,7 @@ _DIGITS_OF_CODE = {"%Y": 4, "%j": 3} | dict.fromkeys(("%y", "%m", "%d", "%H", "%
 # What nearly every export writes: seconds, and no offset.
 _USUAL_ISO_TIME = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-5][0-9](\.[0-9]{1,9})?$"
 _MOST_ORDER = 3_000_000_000  # far beyond the longest history, within the instants that can be told
-_LONG_NUMBER = r"[0-9](?:[ -]?[0-9]){11,}"
+_LONG_NUMBER = rf"[0-9](?:(?:{SEPARATOR})?[0-9]){{11,}}"
 
 
 class Reading(NamedTuple):

@@ -139,7 +139,7 @@ def test_roles_of_a_strange_file_are_found(name, draft_of):
 
 
 @pytest.mark.parametrize("name", STRANGE)
-def test_draft_of_a_strange_file_reads_it(name, draft_of, load_draft):
+def test_draft_of_a_strange_file_reads_it(name, draft_of, load_draft, card_key):
     events = assert_reads(*load_draft(draft_of(name)))
     assert events["user_id"].null_count() == 0
 
@@ -147,7 +147,7 @@ def test_draft_of_a_strange_file_reads_it(name, draft_of, load_draft):
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name for name in PUBLIC]
 )
-def test_draft_of_a_public_ledger_reads_it(name, public_draft, load_draft):
+def test_draft_of_a_public_ledger_reads_it(name, public_draft, load_draft, card_key):
     draft = public_draft(name)
     assert_proposed(draft.proposal.schema_values(), PUBLIC[name])
     assert_reads(*load_draft(draft))
@@ -210,6 +210,12 @@ def test_ids_are_never_written_out(draft_of):
     for name in ("american.tsv", "german.csv", "single_quotes.csv"):
         text = "".join(draft_of(name).files.values())
         assert not any(number in text for number in ("400012341234", "DE1000", "C10938"))
+
+
+def test_ids_that_read_as_card_numbers_are_told(draft_of):
+    told = dict(draft_of("american.tsv").unsure)["card_numbers"]
+    assert "of the values of Account Number read as card numbers: set PANTHER_CARD_KEY" in told
+    assert "card_numbers" not in dict(draft_of("german.csv").unsure)
 
 
 def test_users_file_is_matched_by_its_values(shared_data, load_draft):

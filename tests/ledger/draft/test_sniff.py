@@ -107,3 +107,10 @@ def test_large_file_is_read_in_pieces_of_whole_lines(pack, tmp_path, monkeypatch
     assert set(read) <= set(lines)
     assert 100 < len(read) < 4000
     assert int(read[-1][:6]) > 4800
+
+
+def test_line_is_masked_before_it_is_cut(sniff):
+    row = f"{'x' * 46},4111111111111111,1\n"  # the cut leaves 13 digits
+    with pytest.raises(SourceError, match="seems to begin in line 2") as caught:
+        sniff("Account 12\n" + row * 30)
+    assert "4111" not in str(caught.value)

@@ -6,6 +6,8 @@ from typing import Any
 import polars as pl
 from pydantic import ValidationError
 
+from panther_pipeline.cards.columns import holds_card_numbers
+from panther_pipeline.cards.keys import KEY_VARIABLE
 from panther_pipeline.errors import SourceError
 from panther_pipeline.ledger.cells import take_cells, text_of
 from panther_pipeline.ledger.columns import ID_SEPARATOR, OrderColumn, TimeColumn
@@ -97,6 +99,7 @@ def propose(events: Sample, users: Sample | None) -> Proposal:
         "user_id": user, "event_id": event_id, "event_time": time, "tie_break": order, "amount": amount,
         "amount_range": choose_range(profiles, amount), "counterparty": counterparty, "attributes": attributes,
         "label": label, "forbidden": forbidden, "missing": _missing(profiles),
+        "card_numbers": _card_numbers(rows, {"user_id": user, "event_id": event_id, "counterparty": counterparty}),
         "profiles": choose_profiles(rows, user_columns, users) if users and not user.is_placeholder else Choice(),
         "user_labels": Choice(),
     }  # fmt: skip
@@ -193,12 +196,26 @@ def _missing(profiles: Profiles) -> Choice:
     return Choice(value=[*certain, *sorted(other)], unsure=unsure)
 
 
+def _card_numbers(rows: pl.DataFrame, ids: dict[str, Choice]) -> Choice:
+    """Whether a key is needed, or ids only look like card numbers: one long number in ten does."""
+    columns = [c for choice in ids.values() for c in _columns(choice.value) if c in rows.columns]
+    shares = {c: holds_card_numbers(rows[c]).sum() / max(1, rows.height - rows[c].null_count()) for c in columns}
+    unsure = [
+        f"{share:.0%} of the values of {column} read as card numbers: set {KEY_VARIABLE} before a run; or, if they are "
+        "other numbers (then about 10% do), state allow"
+        for column, share in shares.items()
+        if share
+    ]
+    return Choice(value="tokenize", unsure=unsure)
+
+
 def _try_out(proposal: Proposal, events: Sample) -> Proposal:
     """Read the sample as proposed, and count what cannot be read."""
     if proposal.schema["user_id"].is_placeholder or proposal.schema["event_time"].is_placeholder:
         return proposal
     try:
-        schema = LedgerSchema(**proposal.schema_values())
+        # Nothing of it is written, so no key is needed yet.
+        schema = LedgerSchema(**{**proposal.schema_values(), "card_numbers": "allow"})
         table, _ = map_events(events.rows.drop("source_row"), schema)
         mapped = table.collect()
     except (SourceError, ValidationError) as error:

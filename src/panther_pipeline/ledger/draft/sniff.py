@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from panther_pipeline.cards.numbers import mask_card_numbers
 from panther_pipeline.errors import SourceError
 from panther_pipeline.ledger.delimited_format import UNIT_SEPARATOR
 from panther_pipeline.ledger.draft.blocks import TextBlocks
@@ -166,7 +167,7 @@ def _refuse_preamble(lines: list[str], separator: str, quote: str | None, path: 
         first = widths.index(width)
         raise SourceError(
             f"{path}: most lines have {width} fields, the first has {widths[0]}. The table seems to begin in line "
-            f"{first + 1} ({lines[first][:60]!r}). Remove what stands before it, or mend the header."
+            f"{first + 1} ({mask_card_numbers(lines[first])[:60]!r}). Remove what stands before it, or mend the header."
         )
 
 

@@ -26,6 +26,7 @@ _MEANING = {
     "may be used known_after_days after its event.",
     "forbidden": "Source column → why nothing may ever read it.",
     "missing": "Texts that mean an empty cell, beside nothing and blanks.",
+    "card_numbers": "tokenize: a card number in an id becomes a token, in other text it is masked; allow: left alone.",
     "profiles": "The table of users; null = this ledger has none.",
     "user_labels": "Labels of users as of a date; null = none.",
 }
