@@ -42,9 +42,7 @@ class ServingConfig(Config):
     show_users: bool | None = None  # list users for the page; null = where this machine alone can reach the service
     max_future_s: int | None = Field(default=86_400, ge=0)  # an event may lie so far ahead of the clock; null = any
     allow_card_numbers: bool = False  # accept ids that are card numbers: for public ledgers whose ids look like them
-    switch_interval_s: float = Field(
-        default=0.00005, gt=0
-    )  # Python lets go of a thread after it: the loop waits so long
+    switch_interval_s: float = Field(default=0.00005, gt=0)  # Python lets go of a thread after it; others wait so long
 
     @model_validator(mode="after")
     def _check(self) -> "ServingConfig":
