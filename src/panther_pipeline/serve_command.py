@@ -28,11 +28,13 @@ def serve(env: str | None, host: str | None, port: int | None, publish: bool) ->
         catalog, settings = loader["catalog"], loader["parameters"]["serving"]
     settings |= {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     # A process of its own, in place of this one: what serves knows neither Kedro nor MLflow.
-    command = serving_command({n: catalog[entry]["filepath"] for n, entry in _ARTIFACTS.items()}, settings)
-    os.execv(sys.executable, [*command, "--publish"] if publish else command)
+    artifacts = {name: catalog[entry]["filepath"] for name, entry in _ARTIFACTS.items()}
+    os.execv(sys.executable, serving_command(artifacts, settings, publish))
 
 
-def serving_command(artifacts: dict[str, str], settings: dict[str, Any]) -> list[str]:
-    """The command line of the service."""
+def serving_command(artifacts: dict[str, str], settings: dict[str, Any], publish: bool = False) -> list[str]:
+    """The command line of the service, or of what publishes its store to a fleet."""
     paths = [part for name, path in artifacts.items() for part in (f"--{name}", path)]
-    return [sys.executable, "-m", "panther_pipeline.serving", *paths, "--settings", json.dumps(settings)]
+    return [sys.executable, "-m", "panther_pipeline.serving", *paths, "--settings", json.dumps(settings)] + (
+        ["--publish"] if publish else []
+    )

@@ -54,11 +54,15 @@ def test_single_part_may_lie_elsewhere(tmp_path):
         ("[]", "no JSON object|cannot be used"),
         ('{"prot": 1}', "did you mean 'port'"),
         ('{"port": "x"}', "port: "),
+        ('{"store": {"kind": "redis"}}', "store.redis.name: "),
+        ('{"store": {"kind": "memory"}}', "store: .*'lmdb', 'redis'"),
+        ('{"store": {"kind": "redis", "name": "a", "url": "redis://:canary@h"}}', "PANTHER_REDIS_PASSWORD"),
     ],
 )
 def test_settings_that_cannot_be_used_are_named(settings, message):
-    with pytest.raises(ConfigurationError, match=message):
+    with pytest.raises(ConfigurationError, match=message) as refused:
         read_settings(settings, None, None)
+    assert "canary" not in str(refused.value)
 
 
 def test_address_of_the_command_line_counts():
@@ -72,6 +76,13 @@ def test_settings_that_ship_are_the_defaults_and_explained(project_root):
     shipped = yaml.safe_load(file.read_text())["serving"]
     assert ServingConfig(**shipped) == ServingConfig()
     assert list(shipped) == list(ServingConfig.model_fields)
+
+
+def test_command_of_kedro_serve_publishes_when_told():
+    artifacts, settings = {"store": "s"}, {"port": 0}
+    served, published = serving_command(artifacts, settings), serving_command(artifacts, settings, publish=True)
+    assert "--publish" not in served
+    assert published == [*served, "--publish"]
 
 
 def test_command_of_kedro_serve_is_what_the_service_reads(tmp_path):

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 
 import pytest
+import redis
 from click.testing import CliRunner
 
 from panther_pipeline.cache.stores.config import PASSWORD_VARIABLE, LmdbConfig, RedisConfig
@@ -146,6 +147,25 @@ def test_service_whose_redis_is_away_refuses_and_recovers(talk_to, server, event
     assert after["scores"] == before["scores"]
     assert after["identity"] == before["identity"]
     assert taken.json()["events"][0]["status"] == "accepted"
+
+
+def test_redis_that_lost_all_is_no_reason_to_take_users_for_new(talk_to, server, fleet, artifacts, events):
+    async def conversation(client):
+        before = await score(client, events[0])
+        redis.Redis(port=server.port).flushall()
+        refused = [await client.post(path, json=events[0]) for path in ("/score", "/events")]
+        await asyncio.to_thread(publish_store, fleet, artifacts)
+
+        async def answers():
+            return (await client.post("/score", json=events[0])).status_code == 200
+
+        await until(answers)
+        return before, refused, await score(client, events[0])
+
+    before, refused, after = talk_to(conversation, 1)
+    assert [answer.status_code for answer in refused] == [503, 503]
+    assert after["scores"] == before["scores"]
+    assert after["identity"]["store"] != before["identity"]["store"]
 
 
 def test_service_whose_redis_hangs_refuses_and_recovers(talk_to, server, events):

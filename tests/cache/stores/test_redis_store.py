@@ -247,6 +247,12 @@ def test_client_that_decodes_is_refused(redis_port):
         publish_generation(client, "test", [])
 
 
+def test_server_that_is_too_old_is_refused(client, store, monkeypatch):
+    monkeypatch.setattr(client, "info", lambda section: {"redis_version": "6.2.14"} if section == "server" else {})
+    with pytest.raises(ConfigurationError, match=r"6\.2\.14; records need version 7"):
+        RedisStore(client, "test")
+
+
 @contextmanager
 def configured(client, **settings):
     before = {name: client.config_get(name)[name] for name in settings}

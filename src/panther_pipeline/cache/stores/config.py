@@ -31,7 +31,7 @@ class RedisConfig(Config):
     url: str = "redis://127.0.0.1:6379/0"  # or rediss:// for TLS; a user may stand in it, a password may not
     ca_file: str | None = None  # certificates to trust in place of the system's, for rediss://
     allow_plain_text: bool = False  # redis:// to another machine: whoever is on the way can read and change records
-    timeout_s: float = Field(default=1.0, gt=0)  # for an answer of Redis; scoring waits so long if it hangs
+    timeout_s: float = Field(default=1.0, gt=0)  # for an answer (500 records when verifying); a hang costs so long
     verify: bool = True  # read all records at the start and of each generation, and compare their digest
 
     @model_validator(mode="after")

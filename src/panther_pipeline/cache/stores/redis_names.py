@@ -18,6 +18,7 @@ import redis
 
 from panther_pipeline.errors import ConfigurationError
 
+_OLDEST = 7  # that numbers rows of a stream as the journal needs
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")  # none of the letters that SCAN takes for a pattern
 
 
@@ -55,10 +56,14 @@ def check_client(client: redis.Redis) -> None:
     """Refuse a connection or server that would change or lose records in silence.
 
     Raises:
-        ConfigurationError: the client decodes answers, or the server evicts keys when its memory is full.
+        ConfigurationError: the client decodes answers, the server is older than version 7, or it evicts keys when its
+            memory is full.
     """
     if client.get_encoder().decode_responses:
         raise ConfigurationError("Records are bytes: connect to Redis with decode_responses=False.")
+    version = client.info("server").get("redis_version", "0")
+    if int(version.partition(".")[0]) < _OLDEST:
+        raise ConfigurationError(f"Redis is of version {version}; records need version {_OLDEST} or newer.")
     memory = client.info("memory")
     policy = memory.get("maxmemory_policy", "noeviction")
     if memory.get("maxmemory") and policy.startswith("allkeys"):
