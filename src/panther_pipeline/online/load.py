@@ -145,7 +145,7 @@ def check_store(artifacts: ScorerArtifacts, source: StoreSource) -> None:
     """Refuse a published store that no scorer of these artifacts could serve, without opening it.
 
     Raises:
-        ArtifactError: as `load_scorer`.
+        ArtifactError, ConfigurationError: as `load_scorer`.
     """
     make_ingestor(ModelParts.load(artifacts), StoreFacts.read(source.facts()))
 

@@ -11,7 +11,7 @@ import pytest
 from panther_pipeline import publish
 from panther_pipeline.cache.stores.lmdb_generation import RECORDS, GenerationFile
 from panther_pipeline.cache.stores.lmdb_live import LiveFile
-from panther_pipeline.cache.stores.lmdb_store import LmdbStore
+from panther_pipeline.cache.stores.lmdb_store import LmdbSource, LmdbStore, count_live_rows
 from panther_pipeline.errors import ArtifactError, StoreError
 from panther_pipeline.publish import MANIFEST, publish_folder, read_manifest
 
@@ -40,6 +40,18 @@ def test_file_grows_as_needed_and_takes_what_it_holds(lmdb_backend):
     generation = records_file(lmdb_backend.folder)
     assert 30e6 < generation.stat().st_size < 40e6
     assert [path.name for path in generation.parent.iterdir()] == [RECORDS]
+
+
+def test_rows_that_arrived_are_counted_in_whichever_generation(folder, lmdb_backend):
+    assert count_live_rows(folder) == 0
+    with closing(LmdbSource(folder).open(replay)) as store:
+        for i in range(3):
+            store.update(PAIR, plus_one, b"%d" % i)
+        assert count_live_rows(folder) == 3
+        lmdb_backend.publish(pair_of(b"100"))
+        assert count_live_rows(folder) == 3  # nobody has carried them over yet
+        assert store.is_outdated()
+        assert LmdbSource(folder).facts() != store.facts
 
 
 @pytest.mark.parametrize("damage", [flip_a_bit, lambda path: path.write_bytes(path.read_bytes()[:-4096])])

@@ -3,7 +3,7 @@
 import pytest
 
 from panther_pipeline.cache.stores.lmdb_generation import write_generation
-from panther_pipeline.cache.stores.published_store import PublishedStore
+from panther_pipeline.cache.stores.published_store import PublishedSource, PublishedStore
 from panther_pipeline.errors import ArtifactError, StoreError
 
 RECORDS = [(("user", "u1"), b"one"), (("counterparty", "m1"), b"shop")]
@@ -23,6 +23,14 @@ def test_published_store_reads_the_generation(folder):
     assert store.get_many([("counterparty", "m1"), ("user", "nobody")]) == [b"shop", None]
     assert not list(store.journal())
     assert not store.reopen_if_changed()
+
+
+def test_source_of_a_copy_knows_its_facts_and_opens_it(folder):
+    source, replayed = PublishedSource(folder), []
+    store = source.open(lambda records, row: replayed.append(row))
+    assert store.facts == source.facts()
+    assert store.get(("user", "u1")) == b"one"
+    assert not replayed
 
 
 def test_published_store_writes_nothing_beside_the_generation(folder):
