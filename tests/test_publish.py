@@ -5,8 +5,10 @@ import os
 
 import pytest
 
+from panther_pipeline import publish
 from panther_pipeline.errors import ArtifactError
 from panther_pipeline.publish import (
+    digest_ahead,
     is_published,
     open_published,
     publish_file,
@@ -164,4 +166,35 @@ def test_damaged_manifest_does_not_stop_saving(tmp_path, manifest, caplog):
 
 def test_missing_artifact_says_what_to_do(tmp_path):
     with pytest.raises(ArtifactError, match="Run the pipeline"):
+        open_published(tmp_path / "nothing")
+
+
+def test_digest_computed_ahead_is_used_once(tmp_path, monkeypatch):
+    publish_folder(tmp_path / "a", lambda folder: (folder / "x.bin").write_bytes(b"x" * 100))
+    computed = []
+    compute = publish._compute_digest
+    monkeypatch.setattr(publish, "_compute_digest", lambda path: computed.append(path.name) or compute(path))
+    digest_ahead(tmp_path / "a")
+    folder, _ = open_published(tmp_path / "a")
+    assert computed == ["x.bin"]
+    open_published(tmp_path / "a")
+    assert computed == ["x.bin"] * 2
+    (folder / "x.bin").write_bytes(b"y" * 100)
+    digest_ahead(tmp_path / "a")
+    with pytest.raises(ArtifactError, match="has changed"):
+        open_published(tmp_path / "a")
+
+
+def test_file_that_changed_after_its_digest_was_computed_is_refused(tmp_path):
+    publish_folder(tmp_path / "a", lambda folder: (folder / "x.bin").write_bytes(b"x" * 100))
+    digest_ahead(tmp_path / "a")
+    file = next((tmp_path / "a").glob("*/x.bin"))
+    file.write_bytes(b"y" * 100)
+    with pytest.raises(ArtifactError, match="has changed"):
+        open_published(tmp_path / "a")
+
+
+def test_digest_ahead_of_nothing_is_left_to_who_opens_it(tmp_path):
+    digest_ahead(tmp_path / "nothing")
+    with pytest.raises(ArtifactError, match=r"manifest\.json is missing"):
         open_published(tmp_path / "nothing")

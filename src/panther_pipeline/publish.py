@@ -14,6 +14,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from panther_pipeline.errors import ArtifactError
 logger = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
 _CHUNK_BYTES = 1 << 20
+_AHEAD: dict[tuple[int, ...], Future[str]] = {}  # digests that were begun before they are asked for
 _GENERATION = re.compile(r"[0-9a-f]{12}|\.[0-9a-f]{12}\.partial")
 
 
@@ -171,8 +173,36 @@ def is_generation(path: Path) -> bool:
     return _GENERATION.fullmatch(path.name) is not None and path.is_dir()
 
 
+def digest_ahead(path: Path) -> None:
+    """Begin to compute the digests of the current generation in another thread; whoever opens it next waits for them.
+
+    What cannot be read is left to that reader, who says so.
+    """
+    try:
+        manifest = read_manifest(path)
+        files = [path / manifest["generation"] / name for name in manifest["files"]]
+        known = {_file_identity(file): file for file in files}
+    except (ArtifactError, OSError):
+        return
+    executor = ThreadPoolExecutor(1, thread_name_prefix="digest")
+    for identity, file in known.items():
+        _AHEAD[identity] = executor.submit(_compute_digest, file)
+    executor.shutdown(wait=False)
+
+
 def file_digest(path: Path) -> str:
     """SHA-256 of a file's bytes, hexadecimal."""
+    ahead = _AHEAD.pop(_file_identity(path), None)
+    return _compute_digest(path) if ahead is None else ahead.result()
+
+
+def _file_identity(path: Path) -> tuple[int, ...]:
+    """A file that was written to or replaced has another one."""
+    found = path.stat()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _compute_digest(path: Path) -> str:
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK_BYTES):

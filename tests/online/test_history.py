@@ -112,3 +112,21 @@ def test_short_record_is_refused(length):
     packed = measured(fill([(0, "a"), (2, "b")])).pack()
     with pytest.raises(ArtifactError, match="cannot be read"):
         UserHistory.unpack(packed[:length])
+
+
+@pytest.mark.parametrize("largest", [0, 255, 256, 65_535, 65_536, 2**31 - 1])
+def test_ids_of_any_size_come_back(largest):
+    history = fill([(1, "a"), (2, "b" * 300), (3, "c")])
+    ids_RF = np.array([[0, 1], [2, largest], [3, 4]], np.int32)
+    history = replace(history, token_ids_R=np.array([largest, 0, 7], np.int32), attribute_ids_RF=ids_RF)
+    back = UserHistory.unpack(history.pack())
+    assert back.token_ids_R.tolist() == [largest, 0, 7]
+    assert back.attribute_ids_RF.tolist() == ids_RF.tolist()
+    assert (back.token_ids_R.dtype, back.attribute_ids_RF.dtype) == (np.int32, np.int32)
+    assert list(back.event_ids) == ["a", "b" * 300, "c"]
+
+
+def test_small_ids_take_one_byte():
+    small = fill([(t, str(t)) for t in range(100)])
+    large = replace(small, attribute_ids_RF=small.attribute_ids_RF + 70_000)
+    assert len(large.pack()) - len(small.pack()) == 3 * small.attribute_ids_RF.size

@@ -8,6 +8,7 @@ import sys
 import time
 from contextlib import contextmanager
 
+from panther_pipeline.online.load import ScorerLoader
 from panther_pipeline.serving import __main__ as program
 from panther_pipeline.serving import renewal, service
 
@@ -47,13 +48,13 @@ SABOTAGES = {
 
 def load_slowly(seconds: float) -> None:
     """As a store of many users is."""
-    load = program.ScorerLoader.__call__
+    load = ScorerLoader.__call__
 
     def load_later(loader):
         time.sleep(seconds)
         return load(loader)
 
-    program.ScorerLoader.__call__ = load_later
+    ScorerLoader.__call__ = load_later
 
 
 if __name__ == "__main__":

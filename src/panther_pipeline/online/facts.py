@@ -13,7 +13,7 @@ from panther_pipeline.ledger.schema import LedgerSchema
 from panther_pipeline.online.schema import AttributeSchema, EventSchema
 from panther_pipeline.tokenizer.tokenizer import Tokenizer
 
-VERSION = 2
+VERSION = 3
 _LATEST_US = 4_102_444_800_000_000  # the year 2100; the service's own clock is the closer bound
 _MOST_KNOWN = 30  # values of a category that documentation shows
 
@@ -55,7 +55,7 @@ class EventFacts(Config):
 class StoreFacts(Config):
     """Which run a store belongs to, and how it is read."""
 
-    version: Literal[2] = VERSION
+    version: Literal[3] = VERSION
     as_of_us: int  # int64 microseconds UTC; events before it are in the records
     refresh: str  # how often the cache is renewed
     num_recent_events: int = Field(gt=0)

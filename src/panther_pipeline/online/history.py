@@ -17,9 +17,11 @@ from panther_pipeline.errors import ArtifactError
 from panther_pipeline.online.event_ids import EventIds
 
 NOT_MEASURED = np.float32(np.nan)  # the surprise of an event that has arrived since the last refresh
-_VERSION = 1
-# version, F, P, D, K, columns of the likeliest, R, bytes of ids, events, position, sums of older surprises, normaliser
-_HEADER = struct.Struct("<BBHHHBxxxIIqqqqf")
+_VERSION = 2
+# version, F, P, D, K, columns of the likeliest; bytes of a token id, an attribute id, a length; R, bytes of ids,
+# events, position, sums of older surprises, normaliser
+_HEADER = struct.Struct("<BBHHHBBBBIIqqqqf")
+_WIDTHS = {1: "<u1", 2: "<u2", 4: "<u4"}  # bytes of a whole number: as few as the largest of a record needs
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
@@ -142,6 +144,7 @@ class UserHistory:
         """Bytes of a fixed layout, little-endian."""
         forecast = self.forecast
         likeliest = np.empty((0, 1), np.int32) if forecast is None else _as_matrix(forecast.likeliest)
+        narrow = [_narrow(a) for a in (self.token_ids_R, self.attribute_ids_RF, self.event_ids.lengths_R)]
         header = _HEADER.pack(
             _VERSION,
             self.attribute_ids_RF.shape[1],
@@ -149,6 +152,7 @@ class UserHistory:
             0 if forecast is None else len(forecast.embedding_D),
             len(likeliest),
             0 if forecast is None or forecast.likeliest.ndim == 1 else likeliest.shape[1],
+            *(array.itemsize for array in narrow),
             self.num_kept,
             len(self.event_ids.packed),
             self.num_events,
@@ -157,18 +161,11 @@ class UserHistory:
             self.older_squares,
             0.0 if forecast is None else forecast.log_normaliser,
         )
-        arrays = [
-            self.time_us_R.astype("<i8"),
-            self.profile_ids_P.astype("<i4"),
-            self.token_ids_R.astype("<i4"),
-            self.attribute_ids_RF.astype("<i4"),
-            self.surprise_R.astype("<f4"),
-            self.event_ids.lengths_R.astype("<i4"),
-        ]
+        arrays = [self.time_us_R.astype("<i8"), self.profile_ids_P.astype("<i4"), self.surprise_R.astype("<f4")]
         if forecast is not None:
             arrays += [forecast.embedding_D.astype("<f4"), forecast.expected_D.astype("<f4")]
             arrays += [likeliest.astype("<i4"), forecast.probs_K.astype("<f4")]
-        parts = (np.ascontiguousarray(array).tobytes() for array in arrays)
+        parts = (np.ascontiguousarray(array).tobytes() for array in [*arrays, *narrow])
         return b"".join([header, *parts, self.event_ids.packed])
 
     @classmethod
@@ -180,22 +177,20 @@ class UserHistory:
         """
         try:
             return cls._unpack(packed)
-        except (struct.error, ValueError) as error:
+        except (struct.error, ValueError, KeyError) as error:
             raise ArtifactError(
                 f"a user's record cannot be read ({error}). Run `kedro run --pipelines=embed` to build the store again."
             ) from None
 
     @classmethod
     def _unpack(cls, packed: bytes) -> Self:
-        (version, width_F, width_P, dim, num_likeliest, width_K, kept, id_bytes, num_events, position, older, squares,
-         normaliser) = _HEADER.unpack_from(packed)  # fmt: skip
+        (version, width_F, width_P, dim, num_likeliest, width_K, *widths, kept, id_bytes, num_events, position, older,
+         squares, normaliser) = _HEADER.unpack_from(packed)  # fmt: skip
         if version != _VERSION:
             raise ValueError(f"version {version}, not {_VERSION}")
         reader = _Reader(packed, _HEADER.size)
         time_us_R = reader.take("<i8", kept)
-        profile_ids_P, token_ids_R = reader.take("<i4", width_P), reader.take("<i4", kept)
-        attribute_ids_RF = reader.take("<i4", kept * width_F).reshape(kept, width_F)
-        surprise_R, id_lengths_R = reader.take("<f4", kept), reader.take("<i4", kept)
+        profile_ids_P, surprise_R = reader.take("<i4", width_P), reader.take("<f4", kept)
         forecast = None
         if position >= 0:
             embedding_D, expected_D = reader.take("<f4", dim), reader.take("<f4", dim)
@@ -208,12 +203,16 @@ class UserHistory:
                 likeliest=likeliest.reshape(num_likeliest, width_K) if width_K else likeliest,
                 probs_K=reader.take("<f4", num_likeliest),
             )
+        counts = (kept, kept * width_F, kept)
+        token_ids_R, attribute_ids_RF, id_lengths_R = (
+            reader.take(_WIDTHS[width], count).astype(np.int32) for width, count in zip(widths, counts, strict=True)
+        )
         return cls(
             profile_ids_P=profile_ids_P,
             num_events=num_events,
             time_us_R=time_us_R,
             token_ids_R=token_ids_R,
-            attribute_ids_RF=attribute_ids_RF,
+            attribute_ids_RF=attribute_ids_RF.reshape(kept, width_F),
             surprise_R=surprise_R,
             event_ids=EventIds(reader.rest(id_bytes), id_lengths_R),
             older_surprise=older,
@@ -238,6 +237,12 @@ class _Reader:
         if len(rest) != num_bytes:
             raise ValueError(f"{len(rest)} bytes of ids, {num_bytes} expected")
         return rest
+
+
+def _narrow(values: np.ndarray) -> np.ndarray:
+    """The same whole numbers, none negative, in as few bytes as the largest needs."""
+    largest = int(values.max(initial=0))
+    return values.astype(_WIDTHS[1 if largest < 1 << 8 else 2 if largest < 1 << 16 else 4])
 
 
 def _as_matrix(array: np.ndarray) -> np.ndarray:

@@ -1,7 +1,6 @@
 """From the artifacts of a run to a scorer, once it is known that they belong to one run."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
 from panther_pipeline.cache.stores.lmdb_store import LmdbSource
@@ -9,6 +8,7 @@ from panther_pipeline.cache.stores.record_store import Records, StoreSource
 from panther_pipeline.errors import ArtifactError, ConfigurationError
 from panther_pipeline.features.config import ActivityConfig
 from panther_pipeline.features.online import OnlineFeatures
+from panther_pipeline.online.artifacts import ScorerArtifacts
 from panther_pipeline.online.facts import StoreFacts
 from panther_pipeline.online.ingest import Ingestor
 from panther_pipeline.online.journal import read_event
@@ -19,26 +19,6 @@ from panther_pipeline.publish import file_digest, read_manifest
 from panther_pipeline.scoring.head import FraudHead
 from panther_pipeline.scoring.identity import identify
 from panther_pipeline.tokenizer.tokenizer import Tokenizer
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScorerArtifacts:
-    """Where the parts of a scorer lie."""
-
-    backbone: Path
-    tokenizer: Path
-    head: Path
-    store: Path
-
-    @classmethod
-    def of_ledger(cls, data: Path, ledger: str) -> Self:
-        """Those that a run of the project leaves in its data folder."""
-        return cls(
-            backbone=data / "06_models" / ledger / "backbone",
-            tokenizer=data / "04_feature" / ledger / "tokenizer.json",
-            head=data / "07_model_output" / ledger / "fraud_head",
-            store=data / "07_model_output" / ledger / "online_store",
-        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,10 +9,9 @@ from pydantic import ValidationError
 from threadpoolctl import threadpool_limits
 
 from panther_pipeline.errors import ConfigurationError, PantherError
-from panther_pipeline.online.load import ScorerArtifacts, ScorerLoader
+from panther_pipeline.online.artifacts import ScorerArtifacts
+from panther_pipeline.publish import digest_ahead
 from panther_pipeline.serving.config import ServingConfig
-from panther_pipeline.serving.server import serve
-from panther_pipeline.serving.store import find_source, publish_store
 
 _PATH = click.Path(path_type=Path)
 
@@ -41,6 +40,13 @@ def main(
     try:
         artifacts = find_artifacts(data, ledger, paths)
         config = read_settings(settings, host, port)
+        if config.store.kind == "lmdb":
+            digest_ahead(artifacts.store)
+        # Imported while the digest of the store is computed: each takes a second or two.
+        from panther_pipeline.online.load import ScorerLoader
+        from panther_pipeline.serving.server import serve
+        from panther_pipeline.serving.store import find_source, publish_store
+
         if publish:
             click.echo(publish_store(config.store, artifacts))
             return
