@@ -95,7 +95,7 @@ def count_up_by_halves(folder: Path, told: int) -> None:
     store = LmdbStore.open(folder, replay=replay)
     while True:
         store.update(PAIR[:1], plus_one, b"%d" % os.getpid())
-        time.sleep(0.001)
+        time.sleep(0.02)  # long beside a step, so that a kill nearly always finds one of the writers between its two
         store.update(PAIR[1:], plus_one)
         os.write(told, b"%d\n" % os.getpid())
 
