@@ -6,7 +6,9 @@ import math
 import pytest
 
 from panther_pipeline.errors import StoreAwayError
+from panther_pipeline.serving.config import ServingConfig
 from panther_pipeline.serving.page_files import PAGE_PATHS
+from panther_pipeline.serving.service import Service
 
 CANARY = "canary-user-4711"
 
@@ -233,6 +235,26 @@ def test_scores_are_answered_before_users_can_be_embedded(talk, scorer, event):
     assert scored.status_code == 200
     assert cold == 0  # else the one thread that scores would wait
     assert "refresh" in scorer.calls
+
+
+def test_what_was_loaded_is_settled_twice(scorer):
+    """Once the scorer is there, and once its model is."""
+
+    async def main():
+        settled = []
+        service = Service(lambda: scorer, ServingConfig(), on_settled=lambda: settled.append(len(scorer.warmth)))
+        scorer.may_warm_up.clear()
+        await service.start()
+        while not scorer.warmth:
+            await asyncio.sleep(0.005)
+        before = list(settled)
+        scorer.may_warm_up.set()
+        while len(settled) < 2:
+            await asyncio.sleep(0.005)
+        await service.stop()
+        return before, settled
+
+    assert asyncio.run(asyncio.wait_for(main(), 10)) == ([0], [0, 1])
 
 
 def test_model_that_cannot_be_built_is_no_service(talk, scorer, caplog):

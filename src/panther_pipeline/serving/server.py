@@ -4,6 +4,7 @@ On SIGTERM the service is not ready at once, answers for `drain_s` more, with `C
 socket and waits for what is in flight. Whoever balances the load has that long to notice.
 """
 
+import gc
 import signal
 import socket
 import sys
@@ -37,7 +38,8 @@ def serve(load_scorer: Callable[[], Scorer], config: ServingConfig) -> None:
     key, card_key = read_api_key(config), read_card_key()
     configure_logging()
     sys.setswitchinterval(config.switch_interval_s)
-    service = Service(load_scorer, config, on_failure=lambda: server.leave(), card_key=card_key)
+    # What is loaded stays: to look through it for garbage would stop everything for 0.1 s, now and then.
+    service = Service(load_scorer, config, on_failure=lambda: server.leave(), on_settled=gc.freeze, card_key=card_key)
     server = DrainingServer(_uvicorn_config(service, key), service)
     server.run()
     if service.failure is not None:

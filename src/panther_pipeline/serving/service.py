@@ -32,6 +32,7 @@ class Service:
             still in use.
         config: limits and intervals.
         on_failure: called in the event loop if loading fails.
+        on_settled: called when something was loaded that stays: the scorer, then the model.
         card_key: see `EventContract`.
     """
 
@@ -40,6 +41,7 @@ class Service:
         load_scorer: Callable[[], Scorer],
         config: ServingConfig,
         on_failure: Callable[[], None] = lambda: None,
+        on_settled: Callable[[], None] = lambda: None,
         card_key: CardKey | None = None,
     ) -> None:
         self.config = config
@@ -48,7 +50,8 @@ class Service:
         self.loaded: Loaded | None = None
         self.failure: Exception | None = None
         self.is_stopping = False
-        self._load_scorer, self._on_failure, self._card_key = load_scorer, on_failure, card_key
+        self._load_scorer, self._card_key = load_scorer, card_key
+        self._on_failure, self._on_settled = on_failure, on_settled
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="scorer")
         self._is_warm = False  # whether users can be embedded without a wait
         self._is_stale = True  # whether events came in since users were embedded; of before the start, too
@@ -145,6 +148,7 @@ class Service:
             self._fail(error)
             return
         self.loaded = loaded
+        self._on_settled()
         self._tasks.append(asyncio.create_task(self._warm_up(loaded.scorer)))
         self.metrics.ready.set(0 if self.is_stopping else 1)
         fields = {"load_s": round(time.perf_counter() - start, 3), "identity": loaded.scorer.identity}
@@ -172,6 +176,7 @@ class Service:
         except Exception as error:  # the model is not what was promised
             self._fail(error)
             return
+        self._on_settled()
         self._is_warm = True
 
     def _fail(self, error: Exception) -> None:
