@@ -138,3 +138,27 @@ def test_decisions_become_rows_of_fixed_types():
     assert [str(t) for t in plain.dtypes] == [str(t) for t in write_frame([], explain=False).dtypes]
     assert explained["expected"][0] == [{"token": "rent", "prob": 0.5}]
     assert explained["reasons"][0] == [{"what": "amount", "effect": 0.7}]
+
+
+CARD = "4111 1111 1111 1111"
+
+
+def test_card_numbers_become_the_tokens_that_ingestion_made_of_them(frame, schema, card_key):
+    row = frame.assign(user_id=CARD, counterparty=CARD, channel=f"by {CARD}")
+    event = read_frame(row, replace(schema, card_key_id=card_key.id))[0]
+    assert (event.user_id, event.counterparty) == (card_key.token("4111111111111111"),) * 2
+    assert event.attributes["channel"] == "by [card number]"
+
+
+def test_card_number_without_the_key_of_the_ledger_is_refused(frame, schema, card_key, monkeypatch):
+    row, made_with = frame.assign(user_id=CARD), replace(schema, card_key_id="0123abcd")
+    with pytest.raises(SourceError, match=r"row 0 .* column user_id: holds a card number.* key 0123abcd") as refused:
+        read_frame(row, made_with)
+    assert "4111" not in str(refused.value)
+    monkeypatch.delenv("PANTHER_CARD_KEY")
+    with pytest.raises(SourceError, match="set PANTHER_CARD_KEY"):
+        read_frame(row, made_with)
+
+
+def test_ids_that_look_like_cards_stay_where_the_ledger_replaced_none(frame, schema):
+    assert read_frame(frame.assign(user_id=CARD), schema)[0].user_id == CARD

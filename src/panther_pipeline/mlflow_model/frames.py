@@ -1,6 +1,7 @@
 """Rows of a pandas DataFrame → events, and decisions → rows. Amounts and instants never pass through a float.
 
-What is accepted is what the HTTP service accepts, card numbers apart: nothing of a row is kept, or told in an error.
+What is accepted is what the HTTP service accepts, but for card numbers where the ledger had none: nothing of a row is
+kept, or told in an error. Where ingestion replaced them, they are replaced here with the same key, or refused.
 """
 
 import math
@@ -13,6 +14,8 @@ from typing import Any
 
 import pandas as pd
 
+from panther_pipeline.cards.keys import CardKey, read_card_key
+from panther_pipeline.cards.numbers import holds_card_number, mask_card_numbers
 from panther_pipeline.errors import ConfigurationError, SourceError
 from panther_pipeline.features.event import OnlineEvent
 from panther_pipeline.ledger.identifiers import SCIENTIFIC_ID
@@ -39,20 +42,23 @@ def columns_of(schema: EventSchema) -> dict[str, Read]:
     """The columns of a frame for a ledger, in order, and what reads a cell of each.
 
     Raises:
-        ConfigurationError: an attribute has the name of another column.
+        ConfigurationError: an attribute has the name of another column, or PANTHER_CARD_KEY cannot be used.
     """
-    columns: dict[str, Read] = {"user_id": _read_id, "event_id": _read_id, "event_time": _instant_reader(schema)}
+    read_id = _id_reader(schema.card_key_id)
+    columns: dict[str, Read] = {"user_id": read_id, "event_id": read_id, "event_time": _instant_reader(schema)}
     if schema.amount_range_cents is not None:
         columns["amount"] = _optional(_amount_reader(*schema.amount_range_cents), schema.amount_required)
     if schema.has_counterparty:
-        columns["counterparty"] = _optional(_read_id, schema.counterparty_required)
+        columns["counterparty"] = _optional(read_id, schema.counterparty_required)
     for attribute in schema.attributes:
         if attribute.name in columns:
             raise ConfigurationError(
                 f"attribute '{attribute.name}' has the name of a column of the model's input. Rename it in "
                 "ledger.schema.attributes."
             )
-        columns[attribute.name] = _optional(_attribute_reader(attribute), attribute.required)
+        columns[attribute.name] = _optional(
+            _attribute_reader(attribute, schema.card_key_id is not None), attribute.required
+        )
     return columns
 
 
@@ -147,8 +153,33 @@ def _read_id(cell: Any) -> str:
     return text
 
 
-def _attribute_reader(attribute: AttributeSchema) -> Read:
-    return _read_number if attribute.kind == "number" else lambda cell: _read_text(cell, _CATEGORY_CHARS)
+def _id_reader(card_key_id: str | None) -> Read:
+    """Reads ids as ingestion has them: with the key that replaced card numbers in the ledger, where there were any."""
+    if card_key_id is None:
+        return _read_id
+    key = read_card_key()
+
+    def read(cell: Any) -> str:
+        text = _read_id(cell)
+        return _replace_card_number(text, key, card_key_id) if holds_card_number(text) else text
+
+    return read
+
+
+def _replace_card_number(text: str, key: CardKey | None, card_key_id: str) -> str:
+    if key is None or key.id != card_key_id:
+        raise _RefusedError(
+            f"holds a card number, which the ledger has under a token of key {card_key_id}: set PANTHER_CARD_KEY to it"
+        )
+    return key.tokenize(text)
+
+
+def _attribute_reader(attribute: AttributeSchema, masks_card_numbers: bool) -> Read:
+    if attribute.kind == "number":
+        return _read_number
+    if masks_card_numbers:
+        return lambda cell: mask_card_numbers(_read_text(cell, _CATEGORY_CHARS))
+    return lambda cell: _read_text(cell, _CATEGORY_CHARS)
 
 
 def _read_number(cell: Any) -> float:
