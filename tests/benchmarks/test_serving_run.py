@@ -10,6 +10,7 @@ import pytest
 from panther_pipeline.online.facts import known_values
 from panther_pipeline.online.record import UserRecord
 from panther_pipeline.online.refresh import Refresher
+from panther_pipeline.online.served_backbone import ServedBackbone
 from panther_pipeline.serving.config import ServingConfig
 from panther_pipeline.serving.contracts import EventContract
 from panther_pipeline.serving.strict_json import parse_json
@@ -74,7 +75,8 @@ def test_histories_of_the_contest_are_256_events_of_which_all_are_read(benchmark
     from serving_naive import NUM_EVENTS, of_256_events, reading_256
 
     backbone = reading_256(finished_run.backbone)
-    refresher = Refresher(backbone=backbone, counts_V=np.ones(backbone.vocab_size), refresh="each_event", num_next=3)
+    served = ServedBackbone.of(backbone)
+    refresher = Refresher(backbone=served, counts_V=np.ones(backbone.vocab_size), refresh="each_event", num_next=3)
     lengths = set()
     for (kind, _), packed in online.records():
         if kind != "user":
@@ -90,7 +92,7 @@ def test_histories_of_the_contest_are_256_events_of_which_all_are_read(benchmark
         assert list(long.token_ids_R[-newest:]) == list(history.token_ids_R[-newest:])
     assert min(lengths) < NUM_EVENTS
     batch = []
-    refresher.backbone.model.register_forward_pre_hook(lambda _, inputs: batch.append(inputs[0]))
+    backbone.register_forward_pre_hook(lambda _, inputs: batch.append(inputs[0]))
     refresher.refresh_histories([long])
     assert batch[0].lengths_B.tolist() == [NUM_EVENTS]
 

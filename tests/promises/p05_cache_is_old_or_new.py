@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import lmdb
@@ -172,15 +173,17 @@ def every_event_once(folder: Path, told: int) -> bool:
         return store.get_many(PAIR) == [expected, expected] and numbered and len(rows) >= told
 
 
-def kill_updates(scratch: Path, num_kills: int, writer: Callable) -> dict[str, int]:
+def kill_updates(
+    scratch: Path, num_kills: int, writer: Callable, movers: tuple = (publish_and_move,)
+) -> dict[str, int]:
     rng, good, moved, events = random.Random(4), 0, 0, 0
     for kill in range(num_kills):
         if kill % 5 == 0:  # each generation takes over all events so far
             told, folder = 0, scratch / f"store{kill}"
             write_generation(folder, [(key, b"%d" % FACTOR) for key in PAIR], {"n": 1})
-        children = [start(work, folder) for work in (writer, writer, publish_and_move)]
-        *lines, moves = kill_all(children, rng.uniform(0, 0.05))
-        told, moved = told + sum(map(len, lines)), moved + len(moves)
+        told_by = kill_all([start(work, folder) for work in (writer, writer, *movers)], rng.uniform(0, 0.05))
+        lines, moves = told_by[:2], told_by[2:]
+        told, moved = told + sum(map(len, lines)), moved + sum(map(len, moves))
         events += sum(map(len, lines))
         good += every_event_once(folder, told)
     return {"good": good, "moved": moved, "events": events}
@@ -227,10 +230,12 @@ def test_guard_notices_a_build_in_place(tmp_path):
 
 
 def test_guard_notices_half_an_update(tmp_path):
-    assert in_own_process(tmp_path, "updates", 6, count_up_by_halves)["good"] < 6
+    """Without moves: to replay the journal into a new generation would make the halves whole."""
+    assert in_own_process(tmp_path, "updates in place", 6, count_up_by_halves)["good"] < 6
 
 
 if __name__ == "__main__":
     scratch, task, num_kills, work = sys.argv[1:]
-    kill = {"builds": kill_builds, "updates": kill_updates}[task]
+    in_place = partial(kill_updates, movers=())
+    kill = {"builds": kill_builds, "updates": kill_updates, "updates in place": in_place}[task]
     print(json.dumps(kill(Path(scratch), int(num_kills), globals()[work])))
