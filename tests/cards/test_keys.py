@@ -83,3 +83,8 @@ def test_key_does_not_show_itself():
     key = CardKey(RANDOM)
     assert RANDOM.hex() not in repr(key)
     assert repr(key) == f"CardKey(id={key.id})"
+
+
+def test_key_with_a_letter_outside_ascii_is_refused():
+    with pytest.raises(ConfigurationError, match="neither hex nor base64"):
+        read_card_key({KEY_VARIABLE: "schlüssel" * 6})

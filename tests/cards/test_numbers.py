@@ -23,6 +23,8 @@ def test_card_number_is_found_in_any_text(digits, text):
         "3782.822463.10005",
         "ref 12 4111-1111-1111-1111",
         "4111-1111-1111-1111-7",
+        "4111\u20141111\u20141111\u20141111",
+        "4111\u22121111\u22121111\u22121111",
     ],
 )
 def test_card_number_is_found_in_groups(text):

@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 
+from panther_pipeline.errors import ArtifactError, StoreAwayError, StoreError
 from panther_pipeline.model.backbone import Backbone
 from panther_pipeline.model.config import ModelConfig
 from panther_pipeline.online import load
@@ -94,3 +95,37 @@ def load_and_score(run, event):
         return scorer.score([event])
     finally:
         scorer.close()
+
+
+def test_head_whose_facts_changed_is_read_again(finished_run, tmp_path, reads):
+    run = finished_run.copy(tmp_path)
+    loader = ScorerLoader(run.artifacts)
+    loader().close()
+    head = load.FraudHead.load(run.artifacts.head)
+    head.identity = head.identity | {"features_digest": "0" * 64}  # the same weights, of other features
+    head.save(run.artifacts.head)
+    with pytest.raises(ArtifactError, match="different runs"):
+        loader()
+    assert len(reads) == 2
+
+
+def test_missing_tokenizer_is_no_artifact(finished_run, tmp_path):
+    run = finished_run.copy(tmp_path)
+    run.artifacts.tokenizer.unlink()
+    with pytest.raises(ArtifactError, match="tokenizer"):
+        ScorerLoader(run.artifacts)()
+
+
+@pytest.mark.parametrize("error", [StoreError("no room"), StoreAwayError("away")])
+def test_users_wait_on_where_they_cannot_be_embedded(finished_run, tmp_path, monkeypatch, error):
+    scorer = load_scorer(finished_run.copy(tmp_path).artifacts)
+    scorer._touched = dict.fromkeys(["a", "b"])
+
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(type(scorer._ingestor), "refresh", fail)
+    with pytest.raises(StoreError):
+        scorer.refresh()
+    assert list(scorer._touched) == ["a", "b"]
+    scorer.close()

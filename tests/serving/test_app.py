@@ -208,6 +208,21 @@ def test_users_are_embedded_after_events(talk, scorer, event):
     assert scorer.calls.count("refresh") >= 3  # two users at a time
 
 
+def test_users_are_embedded_after_a_request_that_failed_half_way(talk, scorer, event):
+    async def conversation(client):
+        while not scorer.calls:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        scorer.fails_with = StoreAwayError("away")
+        refused = await client.post("/events", json=event)
+        scorer.fails_with, scorer.to_refresh = None, 1  # the first events of the request were taken in
+        while scorer.to_refresh:
+            await asyncio.sleep(0.01)
+        return refused.status_code
+
+    assert talk(conversation, refresh_interval_s=0.01) == 503
+
+
 def test_nobody_is_embedded_while_nothing_comes_in(talk, scorer):
     async def conversation(client):
         await asyncio.sleep(0.2)

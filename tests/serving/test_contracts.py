@@ -264,7 +264,12 @@ CARD = "4111111111111111"
 @pytest.fixture
 def keyed(fake_serving, card_key):
     """A contract with the key of the store that is served."""
-    schema = replace(fake_serving.SCHEMA, card_key_id=card_key.id, amount_range_cents=(-(10**17), 10**17))
+    schema = replace(
+        fake_serving.SCHEMA,
+        card_key_id=card_key.id,
+        masks_card_numbers=True,
+        amount_range_cents=(-(10**17), 10**17),
+    )
     return EventContract(schema, ServingConfig(), now_us=lambda: NOW_US, card_key=card_key)
 
 
@@ -290,4 +295,12 @@ def test_number_that_is_a_card_number_is_refused_even_with_the_key(keyed, event,
 def test_card_numbers_are_refused_where_the_store_has_another_key(fake_serving, card_key, event, key_id):
     schema = replace(fake_serving.SCHEMA, card_key_id=key_id)
     contract = EventContract(schema, ServingConfig(), now_us=lambda: NOW_US, card_key=card_key)
+    assert problems_of(contract, event | {"user_id": CARD}) == [("user_id", "card_number")]
+
+
+def test_card_number_in_a_category_is_masked_without_a_key_where_ingestion_did_so(fake_serving, event):
+    schema = replace(fake_serving.SCHEMA, masks_card_numbers=True)
+    contract = EventContract(schema, ServingConfig(), now_us=lambda: NOW_US)
+    (read_event,) = read(contract, event | {"attributes": {"channel": f"paid {CARD}"}})
+    assert read_event.attributes["channel"] == "paid [card number]"
     assert problems_of(contract, event | {"user_id": CARD}) == [("user_id", "card_number")]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 MASK = "[card number]"
-_BETWEEN = r" .\-\u00a0\u202f\u2010-\u2013"  # blanks, dashes and the dot
+_BETWEEN = r" .\-\u00a0\u202f\u2010-\u2015\u2212"  # blanks, dashes and the dot
 SEPARATOR = rf"\\?[{_BETWEEN}]"  # the backslash is what ingestion writes before a '-' within an id
 # What every text that holds one matches, and few others; no digit is asked for first, since that makes it slow.
 MAY_HOLD_ONE = rf"[0-9\\{_BETWEEN}]{{13}}"

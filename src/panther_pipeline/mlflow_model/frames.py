@@ -56,9 +56,7 @@ def columns_of(schema: EventSchema) -> dict[str, Read]:
                 f"attribute '{attribute.name}' has the name of a column of the model's input. Rename it in "
                 "ledger.schema.attributes."
             )
-        columns[attribute.name] = _optional(
-            _attribute_reader(attribute, schema.card_key_id is not None), attribute.required
-        )
+        columns[attribute.name] = _optional(_attribute_reader(attribute, schema.masks_card_numbers), attribute.required)
     return columns
 
 

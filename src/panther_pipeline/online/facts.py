@@ -35,6 +35,7 @@ class EventFacts(Config):
     earliest_us: int  # int64 microseconds UTC
     has_labels: bool
     card_key_id: str | None = None  # of the key that replaced card numbers in ids; None where there were none
+    masks_card_numbers: bool = False  # whether the ledger's categories have a mask in place of card numbers
 
     def as_schema(self, known: Mapping[str, tuple[str, ...]]) -> EventSchema:
         """The same for a service, with the values that the tokenizer knows of each category."""
@@ -49,6 +50,7 @@ class EventFacts(Config):
             latest_us=_LATEST_US,
             has_labels=self.has_labels,
             card_key_id=self.card_key_id,
+            masks_card_numbers=self.masks_card_numbers,
         )
 
 
@@ -106,4 +108,5 @@ def describe_events(schema: LedgerSchema, tokenizer: Tokenizer, card_key_id: str
         earliest_us=0 if isinstance(time, OrderColumn) else round(time.earliest_instant.timestamp() * 1_000_000),
         has_labels=schema.label is not None,
         card_key_id=card_key_id,
+        masks_card_numbers=schema.card_numbers == "tokenize",
     )

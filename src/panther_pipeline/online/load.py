@@ -1,7 +1,7 @@
 """From the artifacts of a run to a scorer, once it is known that they belong to one run."""
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 from panther_pipeline.cache.stores.lmdb_store import LmdbSource
 from panther_pipeline.cache.stores.record_store import Records, StoreSource
@@ -15,7 +15,7 @@ from panther_pipeline.online.journal import read_event
 from panther_pipeline.online.refresh import Refresher
 from panther_pipeline.online.scorer import OnlineScorer
 from panther_pipeline.online.served_backbone import ServedBackbone
-from panther_pipeline.publish import file_digest, read_manifest
+from panther_pipeline.publish import read_manifest
 from panther_pipeline.scoring.head import FraudHead
 from panther_pipeline.scoring.identity import identify
 from panther_pipeline.tokenizer.tokenizer import Tokenizer
@@ -59,16 +59,14 @@ class ScorerLoader:
         """Args: source: of the store, in place of that at `artifacts.store`: for a fleet that shares one."""
         self._artifacts = artifacts
         self._source = LmdbSource(artifacts.store) if source is None else source
-        self._loaded: tuple[list[str], ModelParts] | None = None
+        self._loaded: tuple[list[Any], ModelParts] | None = None
 
     def __call__(self) -> OnlineScorer:
         """Open and verify everything a decision needs; see `load_scorer`."""
         artifacts = self._artifacts
-        identity = [
-            *read_manifest(artifacts.backbone)["files"].values(),
-            *read_manifest(artifacts.head)["files"].values(),
-            file_digest(artifacts.tokenizer),
-        ]
+        # The facts too: a head of other features may have the same weights.
+        manifests = [read_manifest(path) for path in (artifacts.backbone, artifacts.head)]
+        identity = [*((m["files"], m["facts"]) for m in manifests), Tokenizer.load(artifacts.tokenizer).digest]
         if self._loaded is None or self._loaded[0] != identity:
             self._loaded = identity, ModelParts.load(artifacts)
         return open_scorer(self._loaded[1], self._source)

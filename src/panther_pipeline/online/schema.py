@@ -27,4 +27,5 @@ class EventSchema:
     has_labels: bool
     amount_required: bool = False  # whether an event without an amount is refused
     card_key_id: str | None = None  # of the key that replaced card numbers in ids; None where there were none
+    masks_card_numbers: bool = False  # whether the ledger's categories have a mask in place of card numbers
     counterparty_required: bool = False

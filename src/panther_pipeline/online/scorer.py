@@ -13,7 +13,7 @@ import numpy as np
 
 from panther_pipeline.cache.stores.record_store import Key, RecordStore
 from panther_pipeline.cache.surprises import standardise
-from panther_pipeline.errors import StoreAwayError, StoreMovedError
+from panther_pipeline.errors import StoreError, StoreMovedError
 from panther_pipeline.features.activity import CounterpartyActivity
 from panther_pipeline.features.event import OnlineEvent
 from panther_pipeline.features.online import OnlineFeatures
@@ -188,7 +188,7 @@ class OnlineScorer:
                 self._touched |= dict.fromkeys(self._ingestor.refresh(self.store, user_ids))
             except StoreMovedError:
                 return 0
-            except StoreAwayError:
+            except StoreError:
                 self._touched = dict.fromkeys(user_ids) | self._touched
                 raise
         return len(user_ids)

@@ -8,6 +8,7 @@ import click
 from pydantic import ValidationError
 from threadpoolctl import threadpool_limits
 
+from panther_pipeline.cards.log_records import mask_process_output
 from panther_pipeline.errors import ConfigurationError, PantherError
 from panther_pipeline.online.artifacts import ScorerArtifacts
 from panther_pipeline.publish import digest_ahead
@@ -37,10 +38,11 @@ def main(
     **paths: Path | None,
 ) -> None:
     """Serve until SIGTERM."""
+    mask_process_output()
     try:
         artifacts = find_artifacts(data, ledger, paths)
         config = read_settings(settings, host, port)
-        if config.store.kind == "lmdb":
+        if config.store.kind == "lmdb" and not publish:
             digest_ahead(artifacts.store)
         # Imported while the digest of the store is computed: each takes a second or two.
         from panther_pipeline.online.load import ScorerLoader

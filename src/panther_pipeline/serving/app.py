@@ -138,17 +138,19 @@ def _add_events(app: FastAPI, service: Service) -> None:
     @app.post("/events", responses={200: {"model": EventsAnswer}, **_BODY}, summary="Take in what happened")
     async def events(request: Request) -> Response:
         body, ingested = await _body(service, request), []
-        while True:
-            with service.using() as loaded:
-                events = await _read(service, body, loaded.contract.read_ingested)
-                request.state.num_events = len(events)
-                ingested += await service.call(loaded.scorer.ingest, events[len(ingested) :])
-                identity = loaded.scorer.identity
-            if len(ingested) == len(events):
-                break
-            await service.wait_for_successor(loaded)
-        service.metrics.count_ingested(ingested)
-        service.note_events()
+        try:
+            while True:
+                with service.using() as loaded:
+                    events = await _read(service, body, loaded.contract.read_ingested)
+                    request.state.num_events = len(events)
+                    ingested += await service.call(loaded.scorer.ingest, events[len(ingested) :])
+                    identity = loaded.scorer.identity
+                if len(ingested) == len(events):
+                    break
+                await service.wait_for_successor(loaded)
+        finally:  # also after some of them: whoever sends them again finds them taken in
+            service.metrics.count_ingested(ingested)
+            service.note_events()
         return JsonAnswer({"events": [vars(event) for event in ingested], "identity": identity})
 
 

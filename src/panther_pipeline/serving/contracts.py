@@ -62,8 +62,8 @@ class EventContract:
         schema: of the served ledger.
         config: limits of the service.
         now_us: the clock, microseconds UTC; events far ahead of it are refused.
-        card_key: with the key that the ledger's ids were made with, card numbers are replaced as ingestion replaces
-            them: in ids by tokens, in categories by a mask. Without a key, or with another, they are refused.
+        card_key: with the key that the ledger's ids were made with, card numbers in ids become tokens, as in ingestion.
+            Without a key, or with another, they are refused. In categories they are masked where ingestion masks them.
     """
 
     def __init__(
@@ -229,9 +229,11 @@ class EventContract:
     def _without_card_numbers(self, text: str, *, is_id: bool) -> str:
         if self._config.allow_card_numbers or not holds_card_number(text):
             return text
-        if self._card_key is None:
+        if not is_id and self._schema.masks_card_numbers:
+            return mask_card_numbers(text)
+        if not is_id or self._card_key is None:
             raise _problem("card_number")
-        return self._card_key.tokenize(text) if is_id else mask_card_numbers(text)
+        return self._card_key.tokenize(text)
 
     def _is_card_number(self, value: int | Decimal) -> bool:
         return not self._config.allow_card_numbers and holds_card_number(str(abs(int(value))))

@@ -63,8 +63,9 @@ class DrainingServer(uvicorn.Server):
             SERVICE_LOGGER.info("the page is there", extra={"fields": {"page": address}})
 
     def leave(self) -> None:
-        """Stop without waiting: nothing was served yet."""
-        self._leave_at = time.monotonic()
+        """Stop: at once if nothing was served yet, else as on SIGTERM."""
+        if self._service.loaded is None:
+            self._leave_at = time.monotonic()
         self.should_exit = True
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:

@@ -181,6 +181,7 @@ class Service:
 
     def _fail(self, error: Exception) -> None:
         self.failure = error
+        self.metrics.ready.set(0)
         SERVICE_LOGGER.error("the scorer could not be loaded", exc_info=error)
         self._on_failure()
 

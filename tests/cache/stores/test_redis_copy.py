@@ -37,6 +37,17 @@ def test_generation_that_is_current_is_not_copied_again(lmdb_backend, client):
     assert set(client.keys("*")) == before
 
 
+@pytest.mark.parametrize("lost", ["facts", "base"])
+def test_current_generation_that_lost_a_key_is_copied_again(lmdb_backend, redis_backend, client, lost):
+    lmdb_backend.publish(pair_of(b"1"))
+    copy_generation(lmdb_backend.folder, client, "test")
+    (key, *_) = [key for key in client.keys("*") if f":{lost}".encode() in key]
+    client.delete(key)
+    assert copy_generation(lmdb_backend.folder, client, "test")
+    with closing(redis_backend.open(verify=True)) as store:
+        assert store.get_many(PAIR) == [b"1", b"1"]
+
+
 def test_next_generation_takes_over_what_arrived(lmdb_backend, redis_backend, client):
     lmdb_backend.publish(pair_of(b"0"))
     copy_generation(lmdb_backend.folder, client, "test")

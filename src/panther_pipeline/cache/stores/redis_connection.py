@@ -18,7 +18,11 @@ _AWAY = (
     redis.exceptions.ReadOnlyError,
     redis.exceptions.OutOfMemoryError,
     redis.exceptions.NoPermissionError,
+    redis.exceptions.MasterDownError,
+    redis.exceptions.TryAgainError,
 )
+# What the client has no class for: writes refused since a snapshot failed, or since too few replicas are there.
+_AWAY_CODES = ("MISCONF", "NOREPLICAS")
 
 
 def connect(
@@ -52,14 +56,18 @@ def answering(client: redis.Redis) -> Iterator[None]:
     """What is asked of the server within, or one error.
 
     Raises:
-        StoreAwayError: it is not there, does not answer in time, or lets nobody in; names its address.
+        StoreAwayError: it is not there, does not answer in time, lets nobody in or takes no writes; names its address.
     """
     try:
         yield
-    except _AWAY as error:
+    except redis.RedisError as error:
+        if not isinstance(error, _AWAY) and not any(code in str(error) for code in _AWAY_CODES):
+            raise
+        # Not the message: of a pipeline it quotes the command, and keys hold the ids of users.
         raise StoreAwayError(
-            f"Redis at {address_of(client)} cannot be used now ({error}). See that it runs and can be reached, that "
-            f"address and user are right (serving.store.url), and the password ({PASSWORD_VARIABLE})."
+            f"Redis at {address_of(client)} cannot be used now ({type(error).__name__}). See that it runs and can be "
+            f"reached, has room, takes writes, that address and user are right (serving.store.url), and the password "
+            f"({PASSWORD_VARIABLE})."
         ) from None
 
 

@@ -7,7 +7,12 @@ import redis
 
 from panther_pipeline.cache.stores.lmdb_generation import GenerationFile
 from panther_pipeline.cache.stores.redis_connection import answering
-from panther_pipeline.cache.stores.redis_generation import BATCH_RECORDS, publish_encoded, read_manifest
+from panther_pipeline.cache.stores.redis_generation import (
+    BATCH_RECORDS,
+    publish_encoded,
+    read_manifest,
+    verify_generation,
+)
 from panther_pipeline.errors import ArtifactError
 from panther_pipeline.publish import read_manifest as read_folder
 
@@ -15,7 +20,7 @@ from panther_pipeline.publish import read_manifest as read_folder
 def copy_generation(
     folder: Path, client: redis.Redis, name: str, progress: Callable[[int], None] | None = None
 ) -> bool:
-    """Publish the current generation of `folder` in the store `name`, unless it is current there already.
+    """Publish the current generation of `folder` in the store `name`, unless it is whole and current there already.
 
     Args:
         folder: what `write_generation` has published; its file is compared with its SHA-256 first.
@@ -33,14 +38,19 @@ def copy_generation(
     """
     source = GenerationFile.open(folder, read_folder(folder))
     with answering(client):
-        if _current_facts(client, name) == source.facts:
+        if _is_whole_there(client, name, source.facts):
             return False
         publish_encoded(client, name, source.batches(BATCH_RECORDS), source.facts, progress)
     return True
 
 
-def _current_facts(client: redis.Redis, name: str) -> dict | None:
+def _is_whole_there(client: redis.Redis, name: str, facts: dict) -> bool:
+    """Whether a generation with these facts is current, and all its records are what they were."""
     try:
-        return read_manifest(client, name)["facts"]
-    except ArtifactError:  # nothing is published yet
-        return None
+        manifest = read_manifest(client, name)
+        if manifest["facts"] != facts:
+            return False
+        verify_generation(client, name, manifest["generation"])
+    except ArtifactError:  # nothing is published yet, or somebody removed some of it
+        return False
+    return True

@@ -61,7 +61,7 @@ def check_client(client: redis.Redis) -> None:
     """
     if client.get_encoder().decode_responses:
         raise ConfigurationError("Records are bytes: connect to Redis with decode_responses=False.")
-    version = client.info("server").get("redis_version", "0")
+    version = str(client.info("server").get("redis_version", "0"))
     if int(version.partition(".")[0]) < _OLDEST:
         raise ConfigurationError(f"Redis is of version {version}; records need version {_OLDEST} or newer.")
     memory = client.info("memory")

@@ -95,11 +95,12 @@ def propose(events: Sample, users: Sample | None) -> Proposal:
     if steady:
         note = f"the same in all events of a user, so not in the token: {', '.join(steady)}"
         attributes = replace(attributes, seen=[*attributes.seen, note])
+    ids = {"user_id": user, "event_id": event_id, "counterparty": counterparty}
     schema = {
         "user_id": user, "event_id": event_id, "event_time": time, "tie_break": order, "amount": amount,
         "amount_range": choose_range(profiles, amount), "counterparty": counterparty, "attributes": attributes,
         "label": label, "forbidden": forbidden, "missing": _missing(profiles),
-        "card_numbers": _card_numbers(rows, {"user_id": user, "event_id": event_id, "counterparty": counterparty}),
+        "card_numbers": _card_numbers(rows, ids | {"tie_break": order}),
         "profiles": choose_profiles(rows, user_columns, users) if users and not user.is_placeholder else Choice(),
         "user_labels": Choice(),
     }  # fmt: skip
