@@ -129,8 +129,9 @@ def test_message_quotes_no_key(server, store):
     """The client puts the command that failed into its message, and keys hold the ids of users."""
     client = redis.Redis(port=server.port)
     client.config_set("maxmemory", "1mb")
-    with pytest.raises(StoreAwayError) as refused, answering(client), client.pipeline(transaction=False) as pipe:
-        pipe.set("user-canary-17", "x" * 1000)
+    pipe = client.pipeline(transaction=False)
+    pipe.set("user-canary-17", "x" * 1000)
+    with pytest.raises(StoreAwayError) as refused, answering(client):
         pipe.execute()
     assert "canary" not in str(refused.value)
 
