@@ -33,6 +33,7 @@ def measure_http(
 ) -> dict[str, Any]:
     """Capacity, then half of it for `seconds`, then four times as much for half as long, then half again."""
     with serve(artifacts, settings, log) as service:
+        service.wait_until_warm()
         service.load(requests, f"--closed={_CLOSED_CONNECTIONS}", f"--seconds={min(2, seconds)}")  # first requests
         steps = find_capacity(service, requests, max(_SHORTEST_STEP_S, seconds / 12))
         name, best = max(steps.items(), key=lambda step: step[1]["answered_per_s"])

@@ -39,6 +39,14 @@ class RunningService:
         kib = {line.split(":")[0]: int(line.split()[1]) for line in lines if line.startswith(("VmRSS", "Rss"))}
         return {name: round(kib[name] / 1024, 1) for name in ("VmRSS", "RssAnon", "RssFile")}
 
+    def wait_until_warm(self) -> None:
+        """Until torch is imported, which a service does beside the first requests."""
+        until = time.monotonic() + _PATIENCE_S
+        while b"panther_warm 1.0" not in _get(self.port, "/metrics")[1]:
+            if time.monotonic() > until:
+                raise RuntimeError("the service does not build its model")
+            time.sleep(0.1)
+
     def load(self, requests: Path, *options: str) -> dict[str, Any]:
         """A load of `serving_load.py`, and the processor seconds that the service took for it."""
         command = [sys.executable, str(ROOT / "benchmarks" / "serving_load.py"), str(self.port), str(requests)]
@@ -79,18 +87,20 @@ def serve(artifacts: ScorerArtifacts, settings: dict[str, Any], log: Path) -> It
 
 def _wait_until_ready(process: subprocess.Popen, port: int, log: Path) -> None:
     until = time.monotonic() + _PATIENCE_S
-    while _ready_status(port) != 200:
+    while _get(port, "/readyz")[0] != 200:
         if process.poll() is not None or time.monotonic() > until:
             raise RuntimeError(f"the service is not ready:\n{log.read_text()[-2000:]}")
         time.sleep(0.01)
 
 
-def _ready_status(port: int) -> int | None:
+def _get(port: int, path: str) -> tuple[int | None, bytes]:
+    """Status and body; no status where nobody answers."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
     try:
-        connection.request("GET", "/readyz")
-        return connection.getresponse().status
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
     except OSError:
-        return None
+        return None, b""
     finally:
         connection.close()

@@ -33,6 +33,7 @@ class Metrics:
         self._reloads = Counter("panther_reloads", "Scorers loaded anew and put in place.", registry=registry)
         self._failed_reloads = Counter("panther_reload_failures", "Reloads that failed.", registry=registry)
         self.ready = Gauge("panther_ready", "1 while requests for scores are answered.", registry=registry)
+        self.warm = Gauge("panther_warm", "1 once the model is built that users are embedded with.", registry=registry)
         inside = Gauge("panther_requests_in_house", "Requests that wait or are worked on.", registry=registry)
         inside.set_function(lambda: admission.inside)
 

@@ -178,6 +178,7 @@ class Service:
             return
         self._on_settled()
         self._is_warm = True
+        self.metrics.warm.set(1)
 
     def _fail(self, error: Exception) -> None:
         self.failure = error
