@@ -22,7 +22,7 @@ from panther_pipeline.errors import ArtifactError
 
 logger = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
-_CHUNK_BYTES = 1 << 20
+_CHUNK_BYTES = 1 << 22
 _AHEAD: dict[tuple[int, ...], Future[str]] = {}  # digests that were begun before they are asked for
 _GENERATION = re.compile(r"[0-9a-f]{12}|\.[0-9a-f]{12}\.partial")
 
@@ -203,10 +203,10 @@ def _file_identity(path: Path) -> tuple[int, ...]:
 
 
 def _compute_digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
+    digest, buffer = hashlib.sha256(), memoryview(bytearray(_CHUNK_BYTES))
+    with path.open("rb", buffering=0) as file:
+        while num_bytes := file.readinto(buffer):
+            digest.update(buffer[:num_bytes])
     return digest.hexdigest()
 
 

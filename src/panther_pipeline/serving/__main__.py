@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import click
@@ -42,6 +43,7 @@ def main(
     try:
         artifacts = find_artifacts(data, ledger, paths)
         config = read_settings(settings, host, port)
+        sys.setswitchinterval(config.switch_interval_s)  # else the digest waits for each of its parts
         if config.store.kind == "lmdb" and not publish:
             digest_ahead(artifacts.store)
         # Imported while the digest of the store is computed: each takes a second or two.
