@@ -90,6 +90,7 @@ def half_load(finished_run, benchmarks, store) -> HalfLoad:
                 client.offer(rate_per_s, seconds)
             return client.sent
 
+        service.wait_until_warm()
         ask(1, None, 3)  # users whom the start has left behind are embedded meanwhile
         alone = Client(service.port, bodies, 1)
         while len(alone.sent) < len(bodies):
