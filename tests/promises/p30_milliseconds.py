@@ -7,6 +7,7 @@ of the requests is lost, none fails, and each is answered as it is when nobody e
 itself, nothing was measured.
 """
 
+import gc
 import itertools
 import json
 import os
@@ -84,10 +85,14 @@ def half_load(finished_run, benchmarks, store) -> HalfLoad:
 
         def ask(num_connections: int, rate_per_s: float | None, seconds: float):
             client = Client(service.port, bodies, num_connections)
-            if rate_per_s is None:
-                client.saturate(num_connections, seconds)
-            else:
-                client.offer(rate_per_s, seconds)
+            gc.disable()  # a collection of this process would look like a stall of the service
+            try:
+                if rate_per_s is None:
+                    client.saturate(num_connections, seconds)
+                else:
+                    client.offer(rate_per_s, seconds)
+            finally:
+                gc.enable()
             return client.sent
 
         service.wait_until_warm()
