@@ -197,14 +197,14 @@ class Backbone(nn.Module):
 
     def save(self, folder: Path) -> None:
         """Publish the weights (float32) and the description as one artifact."""
+        weights = self.as_weights()
 
         def write(temporary: Path) -> None:
-            save_file(self.as_weights().arrays, temporary / WEIGHTS_FILE)
-            (temporary / DESCRIPTION_FILE).write_text(
-                json.dumps(self._description(), indent=2) + "\n", encoding="utf-8"
-            )
+            save_file(weights.arrays, temporary / WEIGHTS_FILE)
+            description = json.dumps(weights.whole_description, indent=2) + "\n"
+            (temporary / DESCRIPTION_FILE).write_text(description, encoding="utf-8")
 
-        facts = {"tokenizer_digest": self.tokenizer_digest, "backbone_digest": self.digest}
+        facts = {"tokenizer_digest": self.tokenizer_digest, "backbone_digest": weights.digest}
         known = {} if self.learnt_until is None else {"learnt_until": self.learnt_until}
         publish_folder(folder, write, facts=facts | known)
 
@@ -240,23 +240,19 @@ class Backbone(nn.Module):
 
     def as_weights(self) -> BackboneWeights:
         """Description and weights, as they are saved."""
-        arrays = {name: t.detach().float().cpu().contiguous().numpy() for name, t in self.state_dict().items()}
-        description = {key: value for key, value in self._description().items() if key != "model"}
-        return BackboneWeights(
-            config=self.config, description=description, arrays=arrays, learnt_until=self.learnt_until
-        )
-
-    def _description(self) -> dict[str, Any]:
         # The first kind is not written: files and digests of structured backbones are as they always were.
         kind = {} if self.tokenizer_kind == "structured" else {"tokenizer_kind": self.tokenizer_kind}
-        return {
-            "model": self.config.model_dump(),
+        description = {
             "vocab_size": self.vocab_size,
             "attribute_sizes": self.attribute_sizes,
             "profile_sizes": self.profile_sizes,
             "tokenizer_digest": self.tokenizer_digest,
             **kind,
         }
+        arrays = {name: t.detach().float().cpu().contiguous().numpy() for name, t in self.state_dict().items()}
+        return BackboneWeights(
+            config=self.config, description=description, arrays=arrays, learnt_until=self.learnt_until
+        )
 
 
 class _WithoutInitialValues(TorchFunctionMode):

@@ -50,11 +50,15 @@ class BackboneWeights:
             raise not_a_backbone(folder, error) from None
         return cls(config=config, description=description, arrays=arrays, learnt_until=learnt_until)
 
+    @property
+    def whole_description(self) -> dict[str, Any]:
+        """The description as it is saved."""
+        return {"model": self.config.model_dump(), **self.description}
+
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the description and the weights, name by name."""
-        description = {"model": self.config.model_dump(), **self.description}
-        digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode())
+        digest = hashlib.sha256(json.dumps(self.whole_description, sort_keys=True).encode())
         for name, array in sorted(self.arrays.items()):
             digest.update(name.encode() + array.tobytes())
         return digest.hexdigest()

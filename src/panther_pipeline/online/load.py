@@ -15,7 +15,7 @@ from panther_pipeline.online.journal import read_event
 from panther_pipeline.online.refresh import Refresher
 from panther_pipeline.online.scorer import OnlineScorer
 from panther_pipeline.online.served_backbone import ServedBackbone
-from panther_pipeline.publish import read_manifest
+from panther_pipeline.publish import file_digest, read_manifest
 from panther_pipeline.scoring.head import FraudHead
 from panther_pipeline.scoring.identity import identify
 from panther_pipeline.tokenizer.tokenizer import Tokenizer
@@ -66,7 +66,8 @@ class ScorerLoader:
         artifacts = self._artifacts
         # The facts too: a head of other features may have the same weights.
         manifests = [read_manifest(path) for path in (artifacts.backbone, artifacts.head)]
-        identity = [*((m["files"], m["facts"]) for m in manifests), Tokenizer.load(artifacts.tokenizer).digest]
+        tokenizer = file_digest(artifacts.tokenizer) if artifacts.tokenizer.is_file() else None  # to be refused below
+        identity = [*((m["files"], m["facts"]) for m in manifests), tokenizer]
         if self._loaded is None or self._loaded[0] != identity:
             self._loaded = identity, ModelParts.load(artifacts)
         return open_scorer(self._loaded[1], self._source)
