@@ -19,7 +19,7 @@ def replace_in_column(column: pl.Series, replace: Callable[[str], str]) -> tuple
         column: text.
         replace: of one value; called once for each different one.
     """
-    cards = [value for value in _candidates(column) if holds_card_number(value)]
+    cards = _values_with_cards(column)
     if not cards:
         return column, _nowhere(column)
     return column.replace(cards, [replace(value) for value in cards]), column.is_in(cards).fill_null(False)
@@ -41,7 +41,7 @@ def holds_card_numbers(column: pl.Series) -> pl.Series:
         column = column.cast(pl.String)
     if column.dtype != pl.String:
         return _nowhere(column)
-    cards = [value for value in _candidates(column) if holds_card_number(value)]
+    cards = _values_with_cards(column)
     return column.is_in(cards).fill_null(False) if cards else _nowhere(column)
 
 
@@ -63,10 +63,12 @@ def key_id_of(columns: Iterable[pl.Series]) -> str | None:
     return next(iter(found), None)
 
 
-def _candidates(column: pl.Series) -> list[str]:
+def _values_with_cards(column: pl.Series) -> list[str]:
+    """The different values of a text column that hold a card number."""
     if (column.str.len_bytes().max() or 0) < _FEWEST_DIGITS:
         return []
-    return column.filter(column.str.contains(MAY_HOLD_ONE).fill_null(False)).unique().to_list()
+    candidates = column.filter(column.str.contains(MAY_HOLD_ONE).fill_null(False)).unique()
+    return [value for value in candidates.to_list() if holds_card_number(value)]
 
 
 def _nowhere(column: pl.Series) -> pl.Series:
