@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from panther_pipeline import publish
+from panther_pipeline import digest
 from panther_pipeline.errors import ArtifactError
 from panther_pipeline.publish import (
     digest_ahead,
@@ -141,6 +141,7 @@ def test_damaged_file_is_refused_by_name(tmp_path, damage):
         '{"generation": "g", "files": {}}',
         '{"generation": "../x", "files": {}, "facts": {}}',
         '{"generation": "g", "files": {"../../secret": "0"}, "facts": {}}',
+        '{"generation": "g", "files": {"a": 0}, "facts": {}}',
     ],
 )
 def test_hostile_manifest_is_refused(tmp_path, manifest):
@@ -172,8 +173,8 @@ def test_missing_artifact_says_what_to_do(tmp_path):
 def test_digest_computed_ahead_is_used_once(tmp_path, monkeypatch):
     publish_folder(tmp_path / "a", lambda folder: (folder / "x.bin").write_bytes(b"x" * 100))
     computed = []
-    compute = publish._compute_digest
-    monkeypatch.setattr(publish, "_compute_digest", lambda path: computed.append(path.name) or compute(path))
+    compute = digest._digest_part
+    monkeypatch.setattr(digest, "_digest_part", lambda path, *part: computed.append(path.name) or compute(path, *part))
     digest_ahead(tmp_path / "a")
     folder, _ = open_published(tmp_path / "a")
     assert computed == ["x.bin"]

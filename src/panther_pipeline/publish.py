@@ -6,7 +6,6 @@ empty. So an artifact of several files is a *generation*, a sub-folder of its ow
 over its predecessor, says which generation is current and what the digest of each of its files is.
 """
 
-import hashlib
 import json
 import logging
 import os
@@ -14,16 +13,15 @@ import re
 import secrets
 import shutil
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from panther_pipeline.digest import begin_digests, file_digest
 from panther_pipeline.errors import ArtifactError
 
 logger = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
-_CHUNK_BYTES = 1 << 22
-_AHEAD: dict[tuple[int, ...], Future[str]] = {}  # digests that were begun before they are asked for
 _GENERATION = re.compile(r"[0-9a-f]{12}|\.[0-9a-f]{12}\.partial")
 
 
@@ -155,7 +153,7 @@ def check_files(path: Path, manifest: dict[str, Any]) -> Path:
         file = folder / name
         if not file.is_file():
             raise ArtifactError(f"{file} is missing although {path / MANIFEST} lists it. Run its pipeline again.")
-        if file_digest(file) != digest:
+        if file_digest(file, like=digest) != digest:
             raise ArtifactError(
                 f"{file} has changed since it was written: its SHA-256 is not the one in {path / MANIFEST}. "
                 "Run its pipeline again."
@@ -174,40 +172,13 @@ def is_generation(path: Path) -> bool:
 
 
 def digest_ahead(path: Path) -> None:
-    """Begin to compute the digests of the current generation in another thread; whoever opens it next waits for them.
+    """Begin to compute the digests of the current generation in other threads; whoever opens it next waits for them.
 
     What cannot be read is left to that reader, who says so.
     """
-    try:
+    with suppress(ArtifactError, OSError):
         manifest = read_manifest(path)
-        files = [path / manifest["generation"] / name for name in manifest["files"]]
-        known = {_file_identity(file): file for file in files}
-    except (ArtifactError, OSError):
-        return
-    executor = ThreadPoolExecutor(1, thread_name_prefix="digest")
-    for identity, file in known.items():
-        _AHEAD[identity] = executor.submit(_compute_digest, file)
-    executor.shutdown(wait=False)
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes, hexadecimal."""
-    ahead = _AHEAD.pop(_file_identity(path), None)
-    return _compute_digest(path) if ahead is None else ahead.result()
-
-
-def _file_identity(path: Path) -> tuple[int, ...]:
-    """A file that was written to or replaced has another one."""
-    found = path.stat()
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
-
-
-def _compute_digest(path: Path) -> str:
-    digest, buffer = hashlib.sha256(), memoryview(bytearray(_CHUNK_BYTES))
-    with path.open("rb", buffering=0) as file:
-        while num_bytes := file.readinto(buffer):
-            digest.update(buffer[:num_bytes])
-    return digest.hexdigest()
+        begin_digests({path / manifest["generation"] / name: digest for name, digest in manifest["files"].items()})
 
 
 def _current_entry(path: Path) -> dict[str, Any] | None:
@@ -228,8 +199,11 @@ def _entry(manifest: dict[str, Any]) -> dict[str, Any]:
 
 def _checked_entry(path: Path, manifest: Any) -> dict[str, Any]:
     files = manifest.get("files") if isinstance(manifest, dict) else None
-    if not isinstance(files, dict) or not isinstance(manifest.get("facts"), dict):
-        raise ArtifactError(f"{path / MANIFEST} is damaged: it has no files and facts. Run its pipeline again.")
+    are_digests = isinstance(files, dict) and all(isinstance(digest, str) for digest in files.values())
+    if not are_digests or not isinstance(manifest.get("facts"), dict):
+        raise ArtifactError(
+            f"{path / MANIFEST} is damaged: it has no digests of files, or no facts. Run its pipeline again."
+        )
     for name in (manifest.get("generation"), *files):
         if not isinstance(name, str) or Path(name).name != name or name.startswith("."):
             raise ArtifactError(f"{path / MANIFEST} is damaged: it names files outside its folder.")

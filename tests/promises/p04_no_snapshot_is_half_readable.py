@@ -137,7 +137,7 @@ def test_every_damage_is_detected_and_named(folder, caplog):
 
 
 def test_guard_notices_a_digest_that_is_not_checked(folder, caplog, monkeypatch):
-    def believe(path):
+    def believe(path, like=None):
         return json.loads((path.parent / "checkpoint.json").read_text())["state_sha256"]
 
     monkeypatch.setattr(checkpoint, "file_digest", believe)

@@ -11,11 +11,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from panther_pipeline.digest import file_digest
 from panther_pipeline.errors import ArtifactError, ConfigurationError
 from panther_pipeline.model.backbone import Backbone
 from panther_pipeline.online import load
 from panther_pipeline.online.load import load_scorer
-from panther_pipeline.publish import MANIFEST, file_digest, publish_folder
+from panther_pipeline.publish import MANIFEST, publish_folder
 from panther_pipeline.scoring.head import FraudHead
 from panther_pipeline.tokenizer.tokenizer import Tokenizer
 

@@ -5,6 +5,7 @@ from typing import Any, Self
 
 from panther_pipeline.cache.stores.lmdb_store import LmdbSource
 from panther_pipeline.cache.stores.record_store import Records, StoreSource
+from panther_pipeline.digest import file_digest
 from panther_pipeline.errors import ArtifactError, ConfigurationError
 from panther_pipeline.features.config import ActivityConfig
 from panther_pipeline.features.online import OnlineFeatures
@@ -15,7 +16,7 @@ from panther_pipeline.online.journal import read_event
 from panther_pipeline.online.refresh import Refresher
 from panther_pipeline.online.scorer import OnlineScorer
 from panther_pipeline.online.served_backbone import ServedBackbone
-from panther_pipeline.publish import file_digest, read_manifest
+from panther_pipeline.publish import read_manifest
 from panther_pipeline.scoring.head import FraudHead
 from panther_pipeline.scoring.identity import identify
 from panther_pipeline.tokenizer.tokenizer import Tokenizer

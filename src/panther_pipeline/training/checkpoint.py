@@ -19,8 +19,9 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from panther_pipeline.digest import file_digest
 from panther_pipeline.errors import ArtifactError
-from panther_pipeline.publish import file_digest, is_generation, publish_folder
+from panther_pipeline.publish import is_generation, publish_folder
 
 logger = logging.getLogger(__name__)
 _STATE, _DESCRIPTION = "state.safetensors", "checkpoint.json"
@@ -118,7 +119,8 @@ def _read_description(folder: Path) -> dict[str, Any]:
         raise ArtifactError(f"checkpoint file {folder / _DESCRIPTION} is damaged ({type(error).__name__}).") from None
     if recorded != _digest(description):
         raise ArtifactError(f"checkpoint file {folder / _DESCRIPTION} has changed since it was written.")
-    if not (folder / _STATE).is_file() or file_digest(folder / _STATE) != description["state_sha256"]:
+    state_digest = description["state_sha256"]
+    if not (folder / _STATE).is_file() or file_digest(folder / _STATE, like=state_digest) != state_digest:
         raise ArtifactError(f"checkpoint file {folder / _STATE} is missing or has changed since it was written.")
     return description
 
