@@ -7,7 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from panther_pipeline.tokenizer import UNK_ID, Tokenizer, TokenSequences
+from panther_pipeline.tokenizer.sequences import TokenSequences
+from panther_pipeline.tokenizer.tokenizer import Tokenizer
+from panther_pipeline.tokenizer.vocabulary import UNK_ID
 
 NUM_USERS = 80
 

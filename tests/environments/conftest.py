@@ -104,7 +104,7 @@ def read_raw(read_lines):
 @pytest.fixture(scope="session")
 def assert_fits():
     """Parameters of a ledger build, and every source of the tokenizer's fields is there."""
-    from panther_pipeline.tokenizer import VocabularyConfig
+    from panther_pipeline.tokenizer.config import VocabularyConfig
     from panther_pipeline.training.config import LossConfig, TrainingConfig
 
     def check(ledger: Ledger) -> None:

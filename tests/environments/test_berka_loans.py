@@ -8,7 +8,9 @@ import pytest
 from panther_pipeline.baselines.next_transaction import rank_with_baselines
 from panther_pipeline.ledger.splits import TEST, TRAIN, SplitConfig
 from panther_pipeline.metrics.next_transaction import RankingConfig, select_targets
-from panther_pipeline.tokenizer import Tokenizer, VocabularyConfig, build_sequences
+from panther_pipeline.tokenizer.build import build_sequences
+from panther_pipeline.tokenizer.config import VocabularyConfig
+from panther_pipeline.tokenizer.tokenizer import Tokenizer
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from panther_pipeline.features.formulas import (
     log_seconds_since,
 )
 from panther_pipeline.features.point_in_time import categorical_attributes, compute_features
-from panther_pipeline.features.windows import clip_cents, split_square
+from panther_pipeline.features.squares import clip_cents, split_square
 from panther_pipeline.units import BEFORE_ALL_US, HOUR_US
 
 from .conftest import make_ledger

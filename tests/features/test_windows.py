@@ -4,14 +4,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from panther_pipeline.features.windows import (
-    EVER,
-    LARGEST_SQUARED_CENTS,
-    Windows,
-    code_groups,
-    join_square,
-    split_square,
-)
+from panther_pipeline.features.config import EVER
+from panther_pipeline.features.squares import LARGEST_SQUARED_CENTS, join_square, split_square
+from panther_pipeline.features.windows import Windows, code_groups
 from panther_pipeline.units import DAY_US
 
 

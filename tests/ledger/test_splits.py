@@ -17,8 +17,8 @@ from panther_pipeline.ledger.splits import (
     assign_split,
     is_held_out,
     parse_instant,
-    to_us,
 )
+from panther_pipeline.units import to_us
 
 DAY_US = 86_400_000_000
 

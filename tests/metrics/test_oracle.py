@@ -12,7 +12,9 @@ from panther_pipeline.metrics.config import ALL_TOKENS, NEW_TOKENS, BootstrapCon
 from panther_pipeline.metrics.next_transaction import select_targets
 from panther_pipeline.metrics.oracle import measure_oracle
 from panther_pipeline.metrics.records import find_value
-from panther_pipeline.tokenizer import FieldConfig, Tokenizer, VocabularyConfig, build_sequences
+from panther_pipeline.tokenizer.build import build_sequences
+from panther_pipeline.tokenizer.config import FieldConfig, VocabularyConfig
+from panther_pipeline.tokenizer.tokenizer import Tokenizer
 
 BOOTSTRAP = BootstrapConfig(num_resamples=200, seed=0)
 SPLITS = SplitConfig(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from panther_pipeline.metrics.tuple_shares import TupleShares, count_tuples
-from panther_pipeline.tokenizer import FieldConfig, VocabularyConfig
+from panther_pipeline.tokenizer.config import FieldConfig, VocabularyConfig
 from panther_pipeline.tokenizer.counting import TupleCounter
 from panther_pipeline.tokenizer.vocabulary import Vocabulary, fit_vocabulary
 

@@ -23,7 +23,7 @@ from panther_pipeline.metrics.tuples import (
 )
 from panther_pipeline.model.backbone import Backbone
 from panther_pipeline.model.config import ModelConfig
-from panther_pipeline.tokenizer import FieldConfig, VocabularyConfig
+from panther_pipeline.tokenizer.config import FieldConfig, VocabularyConfig
 from panther_pipeline.tokenizer.counting import TupleCounter
 from panther_pipeline.tokenizer.sequences import TokenSequences
 from panther_pipeline.tokenizer.vocabulary import code_strides, fit_vocabulary

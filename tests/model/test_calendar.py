@@ -3,8 +3,8 @@ from datetime import UTC, datetime
 import numpy as np
 import torch
 
-from panther_pipeline.ledger.splits import to_us
 from panther_pipeline.model.calendar import hour_weekday_day
+from panther_pipeline.units import to_us
 
 
 def test_calendar_equals_the_standard_library():

@@ -1,4 +1,4 @@
-"""A scorer answers before torch is there, and a model that has not changed is not read again."""
+"""A scorer answers before torch is there and without tables; a model that has not changed is not read again."""
 
 import subprocess
 import sys
@@ -16,8 +16,9 @@ from ..cache.conftest import VOCAB_SIZE
 
 SCORE = """
 import sys
+from dataclasses import replace
 from pathlib import Path
-import panther_pipeline.serving.__main__
+import panther_pipeline.serving.server, panther_pipeline.serving.store
 from panther_pipeline.online.load import ScorerArtifacts, load_scorer
 from panther_pipeline.features.event import OnlineEvent
 
@@ -26,7 +27,10 @@ event = OnlineEvent(user_id=sys.argv[2], event_id="new", time_us=scorer.facts.as
                     counterparty=None, attributes={name: None for name in scorer._categories})
 decision = scorer.score([event])[0]
 assert decision.history_length > 0
-print("torch" in sys.modules)
+stranger = replace(event, user_id="stranger")
+assert scorer.score([stranger])[0].history_length == 0
+assert scorer.ingest([stranger])[0].status == "accepted"
+print(*(name for name in ("torch", "polars", "pyarrow", "tqdm") if name in sys.modules))
 scorer.warm_up()
 print("torch" in sys.modules)
 """
@@ -38,9 +42,9 @@ def run(script: str, *arguments: str) -> list[str]:
     return result.stdout.split()
 
 
-def test_decision_on_a_cached_forecast_needs_no_torch(finished_run):
+def test_decision_on_a_cached_forecast_needs_neither_torch_nor_tables(finished_run, tmp_path):
     user_id = finished_run.events["user_id"][-1]
-    assert run(SCORE, str(finished_run.data), user_id) == ["False", "True"]
+    assert run(SCORE, str(finished_run.copy(tmp_path).data), user_id) == ["True"]
 
 
 def test_loading_a_backbone_imports_no_compiler(tmp_path):

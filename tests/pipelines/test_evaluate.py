@@ -36,7 +36,7 @@ from panther_pipeline.report.motifs import MotifConfig
 from panther_pipeline.report.prototypes import PrototypeConfig
 from panther_pipeline.report.timeline import TimelineConfig
 from panther_pipeline.tasks.next_value.head import NextValueHeads
-from panther_pipeline.tokenizer import FieldConfig, VocabularyConfig
+from panther_pipeline.tokenizer.config import FieldConfig, VocabularyConfig
 from panther_pipeline.tokenizer.counting import TupleCounter
 from panther_pipeline.tokenizer.vocabulary import Vocabulary, fit_vocabulary
 

@@ -11,7 +11,7 @@ from kedro.runner import SequentialRunner
 
 from panther_pipeline.ledger.splits import SplitConfig
 from panther_pipeline.pipelines.tokenize import create_pipeline
-from panther_pipeline.tokenizer import VocabularyConfig
+from panther_pipeline.tokenizer.config import VocabularyConfig
 
 OUTPUTS = {"tokenizer", "token_sequences", "vocabulary", "coverage_report", "coverage_plot"}
 PARAMETER_FILES = ["base/parameters/tokenizer.yml", "handbook/parameters_ledger.yml"]

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from panther_pipeline.ledger import mapping
 from panther_pipeline.ledger.columns import TimeColumn
 from panther_pipeline.ledger.values import Reading
-from panther_pipeline.tokenizer.sources import read_column
+from panther_pipeline.tokenizer.columns import read_column
 
 ZONES = [
     "Europe/Berlin", "Europe/London", "Europe/Dublin", "Atlantic/Azores", "America/New_York", "America/St_Johns",

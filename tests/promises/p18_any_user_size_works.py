@@ -23,8 +23,8 @@ from panther_pipeline.ledger.splits import SplitConfig
 from panther_pipeline.ledger.stream import user_batches
 from panther_pipeline.model.backbone import Backbone
 from panther_pipeline.model.config import ModelConfig
-from panther_pipeline.tokenizer import FieldConfig, VocabularyConfig
 from panther_pipeline.tokenizer.build import build_sequences
+from panther_pipeline.tokenizer.config import FieldConfig, VocabularyConfig
 from panther_pipeline.tokenizer.tokenizer import Tokenizer
 
 NUM_USERS = 100_000

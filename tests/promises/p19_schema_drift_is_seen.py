@@ -6,8 +6,8 @@ import pytest
 
 from panther_pipeline.errors import SourceError
 from panther_pipeline.ledger.splits import SplitConfig
-from panther_pipeline.tokenizer import FieldConfig, VocabularyConfig
 from panther_pipeline.tokenizer.build import build_sequences
+from panther_pipeline.tokenizer.config import FieldConfig, VocabularyConfig
 from panther_pipeline.tokenizer.coverage import measure_coverage
 from panther_pipeline.tokenizer.fields import UNKNOWN, FittedField
 from panther_pipeline.tokenizer.tokenizer import Tokenizer

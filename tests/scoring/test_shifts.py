@@ -6,9 +6,10 @@ import pytest
 from pydantic import ValidationError
 
 from panther_pipeline.errors import ConfigurationError
-from panther_pipeline.ledger.splits import parse_instant, to_us
+from panther_pipeline.ledger.splits import parse_instant
 from panther_pipeline.scoring.shifts import PrequentialConfig, choose_rows_of_shifts, plan_shifts
 from panther_pipeline.scoring.task import choose_rows
+from panther_pipeline.units import to_us
 
 
 def make_config(**changes) -> PrequentialConfig:

@@ -8,8 +8,8 @@ import yaml
 
 from panther_pipeline.errors import ConfigurationError
 from panther_pipeline.serve_command import serving_command
-from panther_pipeline.serving.__main__ import find_artifacts, read_settings
-from panther_pipeline.serving.config import ServingConfig
+from panther_pipeline.serving.__main__ import find_artifacts
+from panther_pipeline.serving.config import ServingConfig, read_settings
 
 NO_PATHS = dict.fromkeys(("backbone", "tokenizer", "head", "store"))
 

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from panther_pipeline.ledger.splits import SplitConfig
-from panther_pipeline.tokenizer import FieldConfig, VocabularyConfig
+from panther_pipeline.tokenizer.config import FieldConfig, VocabularyConfig
 
 CATEGORIES = ["groceries", "rent", "fuel", "food|drink", "*", "(other)", "travel", "(missing)"]
 CHANNELS = ["card", "card_online", "transfer"]

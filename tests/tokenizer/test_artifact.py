@@ -7,7 +7,7 @@ import json
 import pytest
 
 from panther_pipeline.errors import ArtifactError
-from panther_pipeline.tokenizer import Tokenizer
+from panther_pipeline.tokenizer.tokenizer import Tokenizer
 
 
 @pytest.fixture(scope="module")

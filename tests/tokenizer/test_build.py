@@ -7,7 +7,8 @@ import pytest
 from panther_pipeline.cards.keys import CardKey
 from panther_pipeline.errors import ArtifactError, ConfigurationError
 from panther_pipeline.ledger.splits import assign_split
-from panther_pipeline.tokenizer import Tokenizer, build_sequences
+from panther_pipeline.tokenizer.build import build_sequences
+from panther_pipeline.tokenizer.tokenizer import Tokenizer
 
 
 @pytest.fixture(scope="module")

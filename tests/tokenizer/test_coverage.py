@@ -7,7 +7,9 @@ import polars as pl
 import pytest
 
 from panther_pipeline.errors import ArtifactError
-from panther_pipeline.tokenizer import Tokenizer, build_sequences, measure_coverage, tabulate_vocabulary
+from panther_pipeline.tokenizer.build import build_sequences
+from panther_pipeline.tokenizer.coverage import measure_coverage, tabulate_vocabulary
+from panther_pipeline.tokenizer.tokenizer import Tokenizer
 
 
 @pytest.fixture(scope="module")

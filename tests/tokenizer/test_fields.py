@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from panther_pipeline.tokenizer import FieldConfig, fields, labels
+from panther_pipeline.tokenizer import field_fitting, labels
+from panther_pipeline.tokenizer.config import FieldConfig
 from panther_pipeline.tokenizer.counting import ValueCounter
 from panther_pipeline.tokenizer.fields import FittedField
 
@@ -20,7 +21,7 @@ def fit_field(config, values: pl.Series, min_count: int) -> FittedField:
     counter = ValueCounter()
     for start in range(0, max(values.len(), 1), 7):  # counted in batches, as a long ledger is
         counter.add(values.slice(start, 7))
-    return fields.fit_field(config, counter.counts(), min_count)
+    return field_fitting.fit_field(config, counter.counts(), min_count)
 
 
 def amounts(values) -> pl.Series:

@@ -8,7 +8,9 @@ import pytest
 
 from panther_pipeline.errors import ArtifactError
 from panther_pipeline.publish import publish_folder
-from panther_pipeline.tokenizer import Tokenizer, TokenSequences, build_sequences
+from panther_pipeline.tokenizer.build import build_sequences
+from panther_pipeline.tokenizer.sequences import TokenSequences
+from panther_pipeline.tokenizer.tokenizer import Tokenizer
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 
 from panther_pipeline.errors import ConfigurationError, SourceError
 from panther_pipeline.ledger.splits import TRAIN, assign_split
-from panther_pipeline.tokenizer import UNK_ID, WILDCARD, Tokenizer
+from panther_pipeline.tokenizer.event_tokenizer import WILDCARD
+from panther_pipeline.tokenizer.tokenizer import Tokenizer
+from panther_pipeline.tokenizer.vocabulary import UNK_ID
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +112,7 @@ def test_fit_does_not_depend_on_the_order_of_rows(events, profiles, splits, conf
 def test_digest_does_not_depend_on_the_hash_seed(tmp_path):
     script = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "import conftest as c; from panther_pipeline.tokenizer import Tokenizer\n"
+        "import conftest as c; from panther_pipeline.tokenizer.tokenizer import Tokenizer\n"
         "config = c.every_source_config()\n"
         "print(Tokenizer.fit(c.build_events(400, 8), c.build_profiles(8), config, c.SPLITS).digest)"
     )

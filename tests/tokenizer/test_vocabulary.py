@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from panther_pipeline.errors import ConfigurationError
-from panther_pipeline.tokenizer import FieldConfig, Tokenizer, VocabularyConfig
+from panther_pipeline.tokenizer.config import FieldConfig, VocabularyConfig
 from panther_pipeline.tokenizer.counting import TupleCounter
+from panther_pipeline.tokenizer.tokenizer import Tokenizer
 from panther_pipeline.tokenizer.vocabulary import UNK_ID, Vocabulary, code_strides, fit_vocabulary
 
 SIZES = [6, 5, 7]

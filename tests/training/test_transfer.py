@@ -10,14 +10,17 @@ import torch
 from pydantic import ValidationError
 
 from panther_pipeline.errors import ConfigurationError
-from panther_pipeline.ledger.splits import TEST, VALID, SplitConfig, parse_instant, to_us
-from panther_pipeline.tokenizer import FieldConfig, Tokenizer, VocabularyConfig, build_sequences
+from panther_pipeline.ledger.splits import TEST, VALID, SplitConfig, parse_instant
+from panther_pipeline.tokenizer.build import build_sequences
+from panther_pipeline.tokenizer.config import FieldConfig, VocabularyConfig
+from panther_pipeline.tokenizer.tokenizer import Tokenizer
 from panther_pipeline.training.config import TransferConfig
 from panther_pipeline.training.identity import run_identity
 from panther_pipeline.training.learnt import learnt_until
 from panther_pipeline.training.objective import Objective
 from panther_pipeline.training.pretraining import pretrain, untrained_backbone
 from panther_pipeline.training.transfer import initial_backbone, transferred_backbone
+from panther_pipeline.units import to_us
 
 KINDS, CHANNELS = ["rent", "food", "fuel", "gold"], ["card", "cash"]
 TRANSFER = TransferConfig(ledger="target", source="source", allow_later_source=False)

@@ -16,9 +16,10 @@ from panther_pipeline.cache.deviation import deviate, forecast
 from panther_pipeline.cache.states import as_of_states, iter_state_chunks
 from panther_pipeline.cache.surprises import log_share, standardise_by_past
 from panther_pipeline.config import Config
-from panther_pipeline.ledger.splits import UNUSED, Instant, parse_instant, to_us
+from panther_pipeline.ledger.splits import UNUSED, Instant, parse_instant
 from panther_pipeline.model.backbone import Backbone
 from panther_pipeline.tokenizer.sequences import TokenSequences
+from panther_pipeline.units import to_us
 
 _LOGITS_PER_STEP = 1 << 24  # 64 MiB of float32 at once, however large the vocabulary
 

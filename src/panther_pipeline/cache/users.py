@@ -15,10 +15,11 @@ from panther_pipeline.cache.deviation import Forecasts, forecast
 from panther_pipeline.cache.embed import UserEmbeddingConfig
 from panther_pipeline.cache.states import iter_state_chunks, token_vectors
 from panther_pipeline.cache.tuples import event_vectors
-from panther_pipeline.ledger.splits import parse_instant, to_us
+from panther_pipeline.ledger.splits import parse_instant
 from panther_pipeline.model.backbone import Backbone
 from panther_pipeline.tokenizer.sequences import TokenSequences
 from panther_pipeline.tokenizer.tokenizer import Tokenizer
+from panther_pipeline.units import to_us
 
 
 @dataclass(frozen=True, kw_only=True)

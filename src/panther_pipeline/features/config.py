@@ -14,6 +14,13 @@ from panther_pipeline.errors import ConfigurationError
 from panther_pipeline.features.event import code_text
 from panther_pipeline.units import DAY_US
 
+EVER = None  # the window of everything before
+
+
+def name_window(days: int | None) -> str:
+    """How the columns of a window end: `7d`, or `ever`."""
+    return "ever" if days is EVER else f"{days}d"
+
 
 class FeatureConfig(Config):
     """What the point-in-time features look back on."""

@@ -3,11 +3,13 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-
-import polars as pl
+from typing import TYPE_CHECKING
 
 from panther_pipeline.errors import ConfigurationError
 from panther_pipeline.units import BEFORE_ALL_US, epoch_us
+
+if TYPE_CHECKING:
+    import polars as pl
 
 NO_CODE = 0  # of what is missing
 NOT_KNOWN_US = 2**62  # stands for the instant of a label that nobody knows yet: later than any event
@@ -72,7 +74,7 @@ def code_text(text: str | None) -> int:
     return int.from_bytes(digest, "little", signed=True) or 1
 
 
-def read_events(valid_events: pl.DataFrame, attributes: Sequence[str]) -> Iterator[OnlineEvent]:
+def read_events(valid_events: "pl.DataFrame", attributes: Sequence[str]) -> Iterator[OnlineEvent]:
     """The rows of a ledger one by one, in its order.
 
     Args:

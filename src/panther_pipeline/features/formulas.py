@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from panther_pipeline.features.config import FeatureConfig
-from panther_pipeline.features.windows import EVER, clip_cents, join_square, name_window
+from panther_pipeline.features.config import EVER, FeatureConfig, name_window
+from panther_pipeline.features.squares import clip_cents, join_square
 from panther_pipeline.units import BEFORE_ALL_US, SECOND_US
 
 SIDES = ("user", "counterparty")

@@ -19,7 +19,7 @@ from panther_pipeline.features.entries import ENTRY, FRAUD, NO_LABEL
 from panther_pipeline.features.event import NO_CODE, NOT_KNOWN_US
 from panther_pipeline.features.formulas import AmountSums
 from panther_pipeline.features.past import SMALLEST, Past
-from panther_pipeline.features.windows import clip_cents, split_square
+from panther_pipeline.features.squares import clip_cents, split_square
 from panther_pipeline.units import BEFORE_ALL_US, DAY_US
 
 _EVER_US = BEFORE_ALL_US + 1  # later than never, earlier than any event

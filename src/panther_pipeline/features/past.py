@@ -9,7 +9,7 @@ import numpy as np
 
 from panther_pipeline.features.entries import FRAUD
 from panther_pipeline.features.event import NO_CODE
-from panther_pipeline.features.windows import clip_cents, split_square
+from panther_pipeline.features.squares import clip_cents, split_square
 from panther_pipeline.units import BEFORE_ALL_US
 
 SEEN = np.dtype([("code", "<i8"), ("time_us", "<i8")])  # sorted by code, each once

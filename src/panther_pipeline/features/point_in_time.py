@@ -22,7 +22,7 @@ from collections.abc import Iterator
 import numpy as np
 import polars as pl
 
-from panther_pipeline.features.config import FeatureConfig
+from panther_pipeline.features.config import EVER, FeatureConfig
 from panther_pipeline.features.formulas import (
     SIDES,
     AmountSums,
@@ -32,7 +32,8 @@ from panther_pipeline.features.formulas import (
     feature_names,
     log_seconds_since,
 )
-from panther_pipeline.features.windows import EVER, Windows, clip_cents, code_groups, split_square
+from panther_pipeline.features.squares import clip_cents, split_square
+from panther_pipeline.features.windows import Windows, code_groups
 from panther_pipeline.units import BEFORE_ALL_US, epoch_us
 
 _NO_ATTRIBUTES = {"user_id", "event_id", "counterparty"}  # texts, but not what was bought

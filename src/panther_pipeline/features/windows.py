@@ -11,20 +11,12 @@ from functools import cached_property
 import numpy as np
 import polars as pl
 
+from panther_pipeline.features.config import EVER
 from panther_pipeline.units import DAY_US
 
-EVER = None  # the window of everything before
 _EVER_US = 2**60  # longer than any ledger, and what is left of it after a subtraction still fits an int64
-_HALF_BITS = 32
-_LOW_HALF = 2**_HALF_BITS - 1
-LARGEST_SQUARED_CENTS = 2**31 - 1  # above it the square of an amount would not fit the exact sum
 _ORDER = ["group", "time"]
 _CLOSED = "left"  # [t-w, t): what happens at t is not known when the event at t is decided
-
-
-def name_window(days: int | None) -> str:
-    """How the columns of a window end: `7d`, or `ever`."""
-    return "ever" if days is EVER else f"{days}d"
 
 
 def code_groups(*values_N: pl.Series) -> pl.Series:
@@ -110,20 +102,3 @@ class Windows:
 
     def _align(self, values: pl.DataFrame) -> pl.DataFrame:
         return values.select(pl.all().gather(self._position_N))
-
-
-def clip_cents(cents_N: np.ndarray) -> np.ndarray:
-    """Amounts as far as their squares can be summed."""
-    return np.minimum(np.maximum(cents_N, -LARGEST_SQUARED_CENTS), LARGEST_SQUARED_CENTS)
-
-
-def split_square(cents_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The square of each amount as (high, low) halves of 32 bits: sums of millions of them stay exact."""
-    clipped_N = clip_cents(cents_N)
-    square_N = clipped_N * clipped_N
-    return square_N >> _HALF_BITS, square_N & _LOW_HALF
-
-
-def join_square(high_N: np.ndarray, low_N: np.ndarray) -> np.ndarray:
-    """float64 sum of squares from the sums of the two halves."""
-    return high_N * 2.0**_HALF_BITS + low_N

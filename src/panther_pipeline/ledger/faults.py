@@ -9,12 +9,12 @@ from pydantic import Field
 from panther_pipeline.cards.keys import TOKEN_PATTERN
 from panther_pipeline.config import Config
 from panther_pipeline.errors import ConfigurationError
-from panther_pipeline.ledger.identifiers import SCIENTIFIC_ID
 from panther_pipeline.ledger.mapping import event_columns, role_sources, tie_columns
 from panther_pipeline.ledger.ordering import tie_order
 from panther_pipeline.ledger.reasons import Reason
 from panther_pipeline.ledger.schema import LedgerSchema
 from panther_pipeline.ledger.stream import batches_of, counted
+from panther_pipeline.ledger.texts import SCIENTIFIC_ID
 from panther_pipeline.ledger.values import mask_values
 
 _USUAL_ID = r"^[!-*,-~]+$"  # printable, without blanks or the plus of scientific notation: nothing to look for

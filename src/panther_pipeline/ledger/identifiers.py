@@ -12,10 +12,9 @@ import polars as pl
 from panther_pipeline.errors import SourceError
 from panther_pipeline.ledger.cells import text_of
 from panther_pipeline.ledger.columns import ID_SEPARATOR, IdColumn
+from panther_pipeline.ledger.texts import SCIENTIFIC_ID
 
 # Digits are [0-9] throughout: \d would take those of every script.
-# Excel and float round trips write long ids as "4.12345E+15"; the digits after that are lost for good.
-SCIENTIFIC_ID = r"^[+-]?[0-9](\.[0-9]+)?[eE]\+[0-9]+$"
 _FLOAT_ID = r"^([0-9]+)\.0+$"
 _MOST_DAMAGED = 0.01  # above this share the whole column is at fault, not single rows
 _ENOUGH_IDS = 1000  # so many must be known before the share is believed and the rest is not waited for

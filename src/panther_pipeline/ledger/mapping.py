@@ -29,7 +29,6 @@ from panther_pipeline.ledger.values import (
 )
 from panther_pipeline.units import DAY_US
 
-MISSING_CATEGORY = "(missing)"
 INSTANT = pl.Datetime("us", "UTC")
 _PROBLEM_SCHEMA = {"problem": pl.String, "problem_column": pl.String, "problem_value": pl.String}
 

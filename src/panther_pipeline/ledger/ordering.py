@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from panther_pipeline.ledger.mapping import MISSING_CATEGORY, event_schema, tie_columns
+from panther_pipeline.ledger.mapping import event_schema, tie_columns
 from panther_pipeline.ledger.schema import LedgerSchema
 from panther_pipeline.ledger.stream import batches_of, counted, lazy_table
+from panther_pipeline.ledger.texts import MISSING_CATEGORY
 
 IN_MEMORY_ROWS = 1 << 21  # up to so many events are sorted at once: about a gigabyte with a dozen columns
 _SPILL_ROWS = 1 << 19  # events cut into ranges together

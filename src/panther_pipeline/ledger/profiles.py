@@ -11,10 +11,11 @@ from panther_pipeline.ledger.cells import take_cells, text_of
 from panther_pipeline.ledger.columns import TIME_SEPARATOR, Attribute, IdColumn, column_keys
 from panther_pipeline.ledger.identifiers import read_ids
 from panther_pipeline.ledger.joins import prepare_lookups, present_columns, read_table
-from panther_pipeline.ledger.mapping import INSTANT, MISSING_CATEGORY
+from panther_pipeline.ledger.mapping import INSTANT
 from panther_pipeline.ledger.reasons import Reason
 from panther_pipeline.ledger.schema import LedgerSchema, ProfileColumns
 from panther_pipeline.ledger.source import as_source, main_source
+from panther_pipeline.ledger.texts import MISSING_CATEGORY
 from panther_pipeline.ledger.values import mask_values, read_attribute, read_times
 
 logger = logging.getLogger(__name__)

@@ -18,6 +18,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from panther_pipeline.config import Config
 from panther_pipeline.errors import ConfigurationError
+from panther_pipeline.units import to_us
 
 TRAIN, VALID, TEST, UNUSED = 0, 1, 2, -1
 SPLIT_NAMES = {TRAIN: "train", VALID: "valid", TEST: "test", UNUSED: "unused"}
@@ -159,11 +160,6 @@ def _check_instant(text: str) -> str:
 
 # A parameter that is an ISO 8601 instant; any other text is refused before anything runs.
 Instant = Annotated[str, AfterValidator(_check_instant)]
-
-
-def to_us(instant: datetime) -> int:
-    """Microseconds since 1970-01-01 UTC, exact."""
-    return (instant - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
 def assign_split(time_us_N: np.ndarray, user_ids_N: pl.Series, config: SplitConfig) -> np.ndarray:

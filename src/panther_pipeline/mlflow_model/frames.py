@@ -18,7 +18,7 @@ from panther_pipeline.cards.keys import CardKey, read_card_key
 from panther_pipeline.cards.numbers import holds_card_number, mask_card_numbers
 from panther_pipeline.errors import ConfigurationError, SourceError
 from panther_pipeline.features.event import OnlineEvent
-from panther_pipeline.ledger.identifiers import SCIENTIFIC_ID
+from panther_pipeline.ledger.texts import SCIENTIFIC_ID
 from panther_pipeline.online.decision import Decision
 from panther_pipeline.online.schema import AttributeSchema, EventSchema
 

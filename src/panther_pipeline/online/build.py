@@ -18,9 +18,10 @@ from panther_pipeline.errors import ConfigurationError
 from panther_pipeline.features.activity import UserActivity
 from panther_pipeline.features.build import build_activities
 from panther_pipeline.features.config import ActivityConfig, FeatureConfig
+from panther_pipeline.ledger.columns import OrderColumn
 from panther_pipeline.ledger.schema import LedgerSchema
 from panther_pipeline.model.backbone import Backbone
-from panther_pipeline.online.facts import StoreFacts, describe_events
+from panther_pipeline.online.facts import AttributeFacts, EventFacts, StoreFacts, known_values
 from panther_pipeline.online.histories import build_histories
 from panther_pipeline.online.history import UserHistory
 from panther_pipeline.online.record import UserRecord
@@ -143,9 +144,28 @@ def build_online_store(
         backbone_digest=sources.backbone.digest,
         tokenizer_digest=sources.tokenizer.digest,
         features=features,
-        events=describe_events(schema, sources.tokenizer, _card_key_id(sources)),
+        events=_describe_events(schema, sources.tokenizer, _card_key_id(sources)),
     )
     return OnlineStore(facts=facts, sources=sources, activity=activity)
+
+
+def _describe_events(schema: LedgerSchema, tokenizer: Tokenizer, card_key_id: str | None) -> EventFacts:
+    """The events of a ledger; examples are the most frequent values that the tokenizer knows."""
+    frequent = {column: values[0] for column, values in known_values(tokenizer).items()}
+    attributes = [
+        AttributeFacts(name=a.name, kind=a.kind, example=frequent.get(a.name, "A") if a.kind == "category" else 1.0)
+        for a in schema.attributes
+    ]
+    time = schema.event_time
+    return EventFacts(
+        attributes=attributes,
+        has_counterparty=schema.counterparty is not None,
+        amount_range_cents=schema.range_cents if schema.amount else None,
+        earliest_us=0 if isinstance(time, OrderColumn) else round(time.earliest_instant.timestamp() * 1_000_000),
+        has_labels=schema.label is not None,
+        card_key_id=card_key_id,
+        masks_card_numbers=schema.card_numbers == "tokenize",
+    )
 
 
 def _card_key_id(sources: StoreSources) -> str | None:

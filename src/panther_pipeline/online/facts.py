@@ -8,10 +8,8 @@ from pydantic import Field, ValidationError
 from panther_pipeline.config import Config
 from panther_pipeline.errors import ArtifactError
 from panther_pipeline.features.config import FeatureConfig
-from panther_pipeline.ledger.columns import OrderColumn
-from panther_pipeline.ledger.schema import LedgerSchema
 from panther_pipeline.online.schema import AttributeSchema, EventSchema
-from panther_pipeline.tokenizer.tokenizer import Tokenizer
+from panther_pipeline.tokenizer.event_tokenizer import EventTokenizer
 
 VERSION = 3
 _LATEST_US = 4_102_444_800_000_000  # the year 2100; the service's own clock is the closer bound
@@ -88,25 +86,6 @@ class StoreFacts(Config):
             ) from None
 
 
-def known_values(tokenizer: Tokenizer) -> dict[str, tuple[str, ...]]:
+def known_values(tokenizer: EventTokenizer) -> dict[str, tuple[str, ...]]:
     """By column, the most frequent categories of the training events, the most frequent first."""
     return {field.column: tuple(field.categories[:_MOST_KNOWN]) for field in tokenizer.fields if field.categories}
-
-
-def describe_events(schema: LedgerSchema, tokenizer: Tokenizer, card_key_id: str | None = None) -> EventFacts:
-    """The events of a ledger; examples are the most frequent values that the tokenizer knows."""
-    frequent = {column: values[0] for column, values in known_values(tokenizer).items()}
-    attributes = [
-        AttributeFacts(name=a.name, kind=a.kind, example=frequent.get(a.name, "A") if a.kind == "category" else 1.0)
-        for a in schema.attributes
-    ]
-    time = schema.event_time
-    return EventFacts(
-        attributes=attributes,
-        has_counterparty=schema.counterparty is not None,
-        amount_range_cents=schema.range_cents if schema.amount else None,
-        earliest_us=0 if isinstance(time, OrderColumn) else round(time.earliest_instant.timestamp() * 1_000_000),
-        has_labels=schema.label is not None,
-        card_key_id=card_key_id,
-        masks_card_numbers=schema.card_numbers == "tokenize",
-    )

@@ -4,8 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-import polars as pl
-
 from panther_pipeline.cache.stores.record_store import Key, Records
 from panther_pipeline.errors import TooLateError
 from panther_pipeline.features.activity import CounterpartyActivity, UserActivity, add_event
@@ -17,7 +15,7 @@ from panther_pipeline.online.history import UserHistory
 from panther_pipeline.online.journal import write_event
 from panther_pipeline.online.record import UserRecord
 from panther_pipeline.online.refresh import Refresher
-from panther_pipeline.tokenizer.tokenizer import Tokenizer
+from panther_pipeline.tokenizer.event_tokenizer import EventTokenizer
 
 
 class _NothingChangedError(Exception):
@@ -28,7 +26,7 @@ class _NothingChangedError(Exception):
 class Ingestor:
     """Changes records as events arrive; holds no store and no record itself."""
 
-    tokenizer: Tokenizer
+    tokenizer: EventTokenizer
     refresher: Refresher
     activity: ActivityConfig
     num_recent: int  # events of a user that are kept one by one
@@ -98,8 +96,7 @@ class Ingestor:
 
     @cached_property
     def _stranger(self) -> UserRecord:
-        unknown_P = self.tokenizer.encode_profiles(pl.DataFrame(), ["unknown"])[0]
-        history = UserHistory.empty(unknown_P, len(self.tokenizer.fields))
+        history = UserHistory.empty(self.tokenizer.unknown_profile_P, len(self.tokenizer.fields))
         return UserRecord(history=history, activity=UserActivity.empty(self.activity))
 
     def _apply(

@@ -19,7 +19,7 @@ from panther_pipeline.online.served_backbone import ServedBackbone
 from panther_pipeline.publish import read_manifest
 from panther_pipeline.scoring.head import FraudHead
 from panther_pipeline.scoring.identity import identify
-from panther_pipeline.tokenizer.tokenizer import Tokenizer
+from panther_pipeline.tokenizer.event_tokenizer import EventTokenizer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class ModelParts:
     """What decides, beside the store."""
 
     backbone: ServedBackbone
-    tokenizer: Tokenizer
+    tokenizer: EventTokenizer
     head: FraudHead
 
     @classmethod
@@ -40,7 +40,7 @@ class ModelParts:
         """
         parts = cls(
             backbone=ServedBackbone.load(artifacts.backbone),
-            tokenizer=Tokenizer.load(artifacts.tokenizer),
+            tokenizer=EventTokenizer.load(artifacts.tokenizer),
             head=FraudHead.load(artifacts.head),
         )
         if not parts.head.is_trained:

@@ -17,7 +17,7 @@ from panther_pipeline.errors import StoreError, StoreMovedError
 from panther_pipeline.features.activity import CounterpartyActivity
 from panther_pipeline.features.event import OnlineEvent
 from panther_pipeline.features.online import OnlineFeatures
-from panther_pipeline.ledger.mapping import MISSING_CATEGORY
+from panther_pipeline.ledger.texts import MISSING_CATEGORY
 from panther_pipeline.online.decision import (
     Decision,
     ExpectedTransaction,

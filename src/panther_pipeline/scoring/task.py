@@ -17,18 +17,8 @@ from pydantic import Field
 
 from panther_pipeline.config import Config
 from panther_pipeline.errors import ConfigurationError
-from panther_pipeline.ledger.splits import (
-    TEST,
-    TRAIN,
-    UNUSED,
-    VALID,
-    Instant,
-    SplitConfig,
-    assign_split,
-    parse_instant,
-    to_us,
-)
-from panther_pipeline.units import DAY_US, epoch_us
+from panther_pipeline.ledger.splits import TEST, TRAIN, UNUSED, VALID, Instant, SplitConfig, assign_split, parse_instant
+from panther_pipeline.units import DAY_US, epoch_us, to_us
 
 logger = logging.getLogger(__name__)
 

@@ -1,21 +1,18 @@
 """`python -m panther_pipeline.serving`: score transactions over HTTP with what a run left in its data folder."""
 
-import json
 import os
 import sys
 from pathlib import Path
 
 import click
-from pydantic import ValidationError
-from threadpoolctl import threadpool_limits
 
 from panther_pipeline.cards.log_records import mask_process_output
 from panther_pipeline.errors import ConfigurationError, PantherError
 from panther_pipeline.online.artifacts import ScorerArtifacts
 from panther_pipeline.publish import digest_ahead
-from panther_pipeline.serving.config import ServingConfig
 
 _PATH = click.Path(path_type=Path)
+_SWITCH_INTERVAL_S = 0.00005  # Python's own would let the digest wait 5 ms for each of its parts
 
 
 @click.command()
@@ -42,15 +39,16 @@ def main(
     mask_process_output()
     try:
         artifacts = find_artifacts(data, ledger, paths)
-        config = read_settings(settings, host, port)
-        sys.setswitchinterval(config.switch_interval_s)  # else the digest waits for each of its parts
-        if config.store.kind == "lmdb" and not publish:
+        sys.setswitchinterval(_SWITCH_INTERVAL_S)
+        if not publish and '"redis"' not in settings:  # which are read below: a wrong guess costs nothing but time
             digest_ahead(artifacts.store)
-        # Imported while the digest of the store is computed: each takes a second or two.
+        # Imported while the digest of the store is computed.
         from panther_pipeline.online.load import ScorerLoader
+        from panther_pipeline.serving.config import read_settings
         from panther_pipeline.serving.server import serve
         from panther_pipeline.serving.store import find_source, publish_store
 
+        config = read_settings(settings, host, port)
         if publish:
             click.echo(publish_store(config.store, artifacts))
             return
@@ -62,6 +60,8 @@ def main(
 
 def use_one_thread() -> None:
     """One thread scores, and the threads of a product of matrices would wait for each other."""
+    from threadpoolctl import threadpool_limits  # imported while the digest is computed
+
     threadpool_limits(1)
     os.environ["OMP_NUM_THREADS"] = "1"  # of torch, which is imported later
 
@@ -87,22 +87,6 @@ def find_artifacts(data: Path, ledger: str | None, paths: dict[str, Path | None]
             raise ConfigurationError(f"{data} must hold the online store of one ledger; {found}.")
         ledger = ledgers[0]
     return ScorerArtifacts(**{**vars(ScorerArtifacts.of_ledger(data, ledger)), **given})
-
-
-def read_settings(settings: str, host: str | None, port: int | None) -> ServingConfig:
-    """The settings with the address of the command line.
-
-    Raises:
-        ConfigurationError: no JSON, an unknown key or a value that is not allowed; names them.
-    """
-    given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
-    try:
-        return ServingConfig.model_validate({**json.loads(settings), **given})
-    except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']}" for e in error.errors())
-        raise ConfigurationError(f"serving settings cannot be used: {wrong}.") from None
-    except (ValueError, TypeError) as error:
-        raise ConfigurationError(f"--settings is no JSON object ({error}).") from None
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """Settings of the service, and the key that callers must show."""
 
+import json
 import os
 from collections.abc import Mapping
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from panther_pipeline.addresses import is_own_address
 from panther_pipeline.cache.stores.config import LmdbConfig, RedisConfig
@@ -68,6 +69,22 @@ class ServingConfig(Config):
         if self.show_users is None:
             return not self.is_public and asked_at is not None and is_own_address(asked_at)
         return self.show_users
+
+
+def read_settings(settings: str, host: str | None, port: int | None) -> ServingConfig:
+    """The settings with the address of the command line.
+
+    Raises:
+        ConfigurationError: no JSON, an unknown key or a value that is not allowed; names them.
+    """
+    given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    try:
+        return ServingConfig.model_validate({**json.loads(settings), **given})
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']}" for e in error.errors())
+        raise ConfigurationError(f"serving settings cannot be used: {wrong}.") from None
+    except (ValueError, TypeError) as error:
+        raise ConfigurationError(f"--settings is no JSON object ({error}).") from None
 
 
 def read_api_key(config: ServingConfig, environment: Mapping[str, str] = os.environ) -> str | None:

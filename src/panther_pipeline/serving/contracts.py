@@ -19,8 +19,7 @@ from pydantic_core import PydanticCustomError
 from panther_pipeline.cards.keys import CardKey
 from panther_pipeline.cards.numbers import holds_card_number, mask_card_numbers
 from panther_pipeline.features.event import OnlineEvent as Event
-from panther_pipeline.ledger.identifiers import SCIENTIFIC_ID
-from panther_pipeline.ledger.mapping import MISSING_CATEGORY
+from panther_pipeline.ledger.texts import MISSING_CATEGORY, SCIENTIFIC_ID
 from panther_pipeline.online.schema import AttributeSchema, EventSchema
 from panther_pipeline.serving.config import ServingConfig
 

@@ -2,8 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-from tqdm import tqdm
-
 from panther_pipeline.cache.stores.config import LmdbConfig, RedisConfig
 from panther_pipeline.cache.stores.lmdb_store import LmdbSource, count_live_rows
 from panther_pipeline.cache.stores.record_store import StoreSource
@@ -48,6 +46,8 @@ def publish_store(config: LmdbConfig | RedisConfig, artifacts: ScorerArtifacts) 
         )
     check_store(artifacts, LmdbSource(artifacts.store))
     client = _connect(config, _PUBLISH_TIMEOUT_S)
+    from tqdm import tqdm
+
     from panther_pipeline.cache.stores.redis_connection import address_of
     from panther_pipeline.cache.stores.redis_copy import copy_generation
 

@@ -13,8 +13,8 @@ from panther_pipeline.cards.columns import key_id_of
 from panther_pipeline.errors import ConfigurationError
 from panther_pipeline.ledger.splits import SplitConfig, assign_split
 from panther_pipeline.ledger.stream import counted, user_batches
+from panther_pipeline.tokenizer.columns import select_columns
 from panther_pipeline.tokenizer.sequences import TokenSequences
-from panther_pipeline.tokenizer.sources import select_columns
 from panther_pipeline.tokenizer.tokenizer import Tokenizer
 
 

@@ -16,12 +16,13 @@ from panther_pipeline.errors import ConfigurationError
 from panther_pipeline.ledger.splits import TRAIN, SplitConfig, assign_split
 from panther_pipeline.ledger.stream import counted, user_batches
 from panther_pipeline.tokenizer.artifact import TokenizerContent, TokenRow
+from panther_pipeline.tokenizer.columns import read_column, select_columns
 from panther_pipeline.tokenizer.config import SEPARATOR, FieldConfig, VocabularyConfig
 from panther_pipeline.tokenizer.counting import TupleCounter, ValueCounter
-from panther_pipeline.tokenizer.fields import FittedField, fit_field
+from panther_pipeline.tokenizer.field_fitting import fit_field
+from panther_pipeline.tokenizer.fields import FittedField
 from panther_pipeline.tokenizer.information import measure_information
 from panther_pipeline.tokenizer.labels import WILDCARD_LABEL
-from panther_pipeline.tokenizer.sources import read_column, select_columns
 from panther_pipeline.tokenizer.vocabulary import FIRST_TOKEN, Vocabulary, fit_vocabulary
 
 _INFORMATION_ROWS = 1 << 21  # training events whose information is measured; of more, whole users are drawn

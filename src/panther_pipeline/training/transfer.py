@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from panther_pipeline.errors import ConfigurationError
-from panther_pipeline.ledger.splits import TEST, VALID, to_us
+from panther_pipeline.ledger.splits import TEST, VALID
 from panther_pipeline.model.backbone import Backbone
 from panther_pipeline.model.config import ModelConfig
 from panther_pipeline.tokenizer.fields import FIRST_VALUE, FittedField
@@ -28,6 +28,7 @@ from panther_pipeline.training.carry_over import carry_over
 from panther_pipeline.training.config import TransferConfig
 from panther_pipeline.training.learnt import as_instant
 from panther_pipeline.training.pretraining import untrained_backbone
+from panther_pipeline.units import to_us
 
 logger = logging.getLogger(__name__)
 _ALLOW = "set pretraining.transfer.allow_later_source: true."

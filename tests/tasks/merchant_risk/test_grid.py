@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from panther_pipeline.ledger.splits import parse_instant, to_us
+from panther_pipeline.ledger.splits import parse_instant
 from panther_pipeline.tasks.merchant_risk.grid import KnownLabels, place_instants
-from panther_pipeline.units import DAY_US
+from panther_pipeline.units import DAY_US, to_us
 
 START_US = to_us(parse_instant("2024-01-01"))
 TEST_US = to_us(parse_instant("2024-03-05"))

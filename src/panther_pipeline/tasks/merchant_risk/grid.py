@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from panther_pipeline.ledger.splits import SplitConfig, parse_instant, to_us
+from panther_pipeline.ledger.splits import SplitConfig, parse_instant
 from panther_pipeline.tasks.merchant_risk.config import MerchantRiskConfig
-from panther_pipeline.units import DAY_US
+from panther_pipeline.units import DAY_US, to_us
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,8 @@ from panther_pipeline.ledger.schema import ROLE_COLUMNS
 from panther_pipeline.ledger.splits import TRAIN
 from panther_pipeline.tasks.next_value.config import NextValueConfig
 from panther_pipeline.tokenizer.config import FieldConfig
-from panther_pipeline.tokenizer.fields import FittedField, fit_field
+from panther_pipeline.tokenizer.field_fitting import fit_field
+from panther_pipeline.tokenizer.fields import FittedField
 from panther_pipeline.tokenizer.sequences import TokenSequences
 
 logger = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ import polars as pl
 from pydantic import Field, model_validator
 
 from panther_pipeline.config import Config
-from panther_pipeline.features.windows import EVER, name_window
+from panther_pipeline.features.config import EVER, name_window
 from panther_pipeline.ledger.schema import ROLE_COLUMNS
 from panther_pipeline.ledger.splits import Instant, parse_instant
 from panther_pipeline.tasks.user_label.values import categories, frequent_values, numbers
