@@ -1,5 +1,6 @@
 """`python -m panther_pipeline.serving`: score transactions over HTTP with what a run left in its data folder."""
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -40,8 +41,10 @@ def main(
     try:
         artifacts = find_artifacts(data, ledger, paths)
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
-        if not publish and '"redis"' not in settings:  # which are read below: a wrong guess costs nothing but time
-            digest_ahead(artifacts.store)
+        if not publish:
+            gc.disable()  # until all is loaded, which stays: to look through it takes a tenth of the start
+            if '"redis"' not in settings:  # which are read below: a wrong guess costs nothing but time
+                digest_ahead(artifacts.store)
         # Imported while the digest of the store is computed.
         from panther_pipeline.online.load import ScorerLoader
         from panther_pipeline.serving.config import read_settings

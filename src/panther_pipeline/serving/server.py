@@ -38,8 +38,9 @@ def serve(load_scorer: Callable[[], Scorer], config: ServingConfig) -> None:
     key, card_key = read_api_key(config), read_card_key()
     configure_logging()
     sys.setswitchinterval(config.switch_interval_s)
-    # What is loaded stays: to look through it for garbage would stop everything for 0.1 s, now and then.
-    service = Service(load_scorer, config, on_failure=lambda: server.leave(), on_settled=gc.freeze, card_key=card_key)
+    service = Service(
+        load_scorer, config, on_failure=lambda: server.leave(), on_settled=_pass_over_loaded, card_key=card_key
+    )
     server = DrainingServer(_uvicorn_config(service, key), service)
     server.run()
     if service.failure is not None:
@@ -83,6 +84,12 @@ class DrainingServer(uvicorn.Server):
         if self._leave_at is None:
             self._leave_at = time.monotonic() + self._service.config.drain_s
         return self.force_exit or time.monotonic() >= self._leave_at
+
+
+def _pass_over_loaded() -> None:
+    """What is loaded stays: to look through it for garbage would stop everything for 0.1 s, now and then."""
+    gc.freeze()
+    gc.enable()
 
 
 def _uvicorn_config(service: Service, key: str | None) -> uvicorn.Config:
