@@ -39,7 +39,7 @@ def file_digest(path: Path, like: str | None = None) -> str:
 def begin_digests(files: Mapping[Path, str]) -> None:
     """Begin to compute the digests of files in other threads; whoever asks for one next waits for it, and helps.
 
-    A core is left to whoever goes on meanwhile. The threads keep no process from ending.
+    The threads keep no process from ending.
 
     Args:
         files: the digest that each should have.
@@ -50,7 +50,7 @@ def begin_digests(files: Mapping[Path, str]) -> None:
     kinds = {path: like.startswith(_IN_PIECES) for path, like in files.items()}
     begun = {(*_file_identity(path), in_pieces): _Digest(path, in_pieces) for path, in_pieces in kinds.items()}
     _AHEAD.update(begun)
-    _compute(begun.values(), num_threads=max(1, _num_threads() - 1))
+    _compute(begun.values(), num_threads=_num_threads())
 
 
 class _Digest:
@@ -110,7 +110,8 @@ def _is_large(path: Path) -> bool:
 
 
 def _num_threads() -> int:
-    return min(os.cpu_count() or 1, _MOST_THREADS)
+    """A core is left to whoever goes on meanwhile: who starts a service, or has one whose store is renewed."""
+    return max(1, min((os.cpu_count() or 1) - 1, _MOST_THREADS))
 
 
 def _file_identity(path: Path) -> tuple[int, ...]:
