@@ -137,7 +137,7 @@ def sabotage(name: str) -> None:
     elif name == "stock errors":
         app._add_refusals = lambda _: None
     elif name == "stock protocol":
-        server.guard_connections = lambda _: HttpToolsProtocol
+        server.guard_connections = lambda *_: HttpToolsProtocol
     else:
         raise ValueError(name)
 

@@ -72,7 +72,7 @@ def guard(service: Service, key: str | None) -> ASGIApp:
     """The application of a service behind admission, key and log."""
     app = build_routes(service, with_key=key is not None)
     gate = Gate(app, service.admission, service.config, WORK)
-    return Watch(KeyGuard(gate, key), service.metrics, lambda: service.is_stopping)
+    return Watch(KeyGuard(gate, key), service.metrics, service.turned_away, lambda: service.is_stopping)
 
 
 def build_routes(service: Service, *, with_key: bool) -> FastAPI:
@@ -130,7 +130,7 @@ def _add_events(app: FastAPI, service: Service) -> None:
         with service.using() as loaded:
             events = await _read(service, body, loaded.contract.read_scored)
             request.state.num_events = len(events)
-            scores = await service.call(loaded.scorer.score, events, explain == "true")
+            scores = await service.score(loaded.scorer, events, explain == "true")
             service.metrics.count_scored(len(scores))
             content = {"scores": [score_content(score) for score in scores], "identity": loaded.scorer.identity}
         return JsonAnswer(content)

@@ -35,12 +35,14 @@ class Watch:
     Args:
         app: what is watched.
         metrics: where requests are counted.
+        turned_away: where those that found no room are written.
         is_stopping: whether clients should take their next request elsewhere.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, is_stopping: Callable[[], bool]) -> None:
-        self._app, self._metrics, self._is_stopping = app, metrics, is_stopping
-        self._turned_away = TurnedAwayLog()
+    def __init__(
+        self, app: ASGIApp, metrics: Metrics, turned_away: TurnedAwayLog, is_stopping: Callable[[], bool]
+    ) -> None:
+        self._app, self._metrics, self._turned_away, self._is_stopping = app, metrics, turned_away, is_stopping
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on."""

@@ -1,4 +1,4 @@
-"""The HTTP protocol of uvicorn with deadlines that it lacks: for headers, for a reader that does not read.
+"""The HTTP protocol of uvicorn with what it lacks: deadlines for headers and for a reader that does not read, a door.
 
 Stock uvicorn closes a connection that is idle between two requests, but waits for ever for the first byte of the
 first one, for headers that come byte by byte, and for room to write an answer; and its httptools parser takes headers
@@ -11,14 +11,16 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from panther_pipeline.serving.config import ServingConfig
+from panther_pipeline.serving.doorkeeper import Doorkeeper
 
 _UNAVAILABLE = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"
 
 
 class GuardedProtocol(HttpToolsProtocol):
-    """One connection. `serving` is set by a subclass of `guard_connections`."""
+    """One connection. `serving` and `doorkeeper` are set by a subclass of `guard_connections`."""
 
     serving: ServingConfig
+    doorkeeper: Doorkeeper
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -27,7 +29,9 @@ class GuardedProtocol(HttpToolsProtocol):
         self._head_bytes = 0  # received since headers are awaited
         self._complete_bytes = 0  # of the headers that were parsed
         self._is_in_body = False
+        self._has_ended = False  # a request, with what was received last
         self._is_too_many = False
+        self._is_turned_away = False  # the request whose body comes now
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first request, not for long. One too many is told so, unless there are twice as many."""
@@ -43,12 +47,14 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._is_too_many:
             self._turn_away()
             return
+        self._has_ended = False
         super().data_received(data)
         if not self._is_between_requests or self.transport.is_closing():
             return
         if self._head_deadline is None:
             self._await_head()
-        if self._is_in_body:  # the rest of a request that was answered before it was read: dropped, within the deadline
+        # The rest of a request that was answered before it was read is dropped, within the deadline.
+        if self._is_in_body or self._has_ended:
             return
         self._head_bytes += len(data)
         if self._head_bytes > self.serving.max_header_bytes:
@@ -70,15 +76,25 @@ class GuardedProtocol(HttpToolsProtocol):
         self._complete_bytes = 0
 
     def on_headers_complete(self) -> None:
-        """The headers are there: from here on the body has its own deadline."""
+        """The headers are there: from here on the body has its own deadline, unless there is no room."""
         self._cancel_head()
         self._is_in_body = True
+        self._is_turned_away = self._is_simple and self.doorkeeper.turns_away(self.parser.get_method(), self.url)
+        if self._is_turned_away:
+            self.transport.write(self.doorkeeper.answer)
+            return
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """What belongs to a request that was turned away is dropped."""
+        if not self._is_turned_away:
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         """What comes next is another request."""
-        self._is_in_body = False
-        super().on_message_complete()
+        self._is_in_body, self._has_ended = False, True
+        if not self._is_turned_away:
+            super().on_message_complete()
 
     def pause_writing(self) -> None:
         """The client does not read: it has so long to go on."""
@@ -100,6 +116,18 @@ class GuardedProtocol(HttpToolsProtocol):
     @property
     def _is_between_requests(self) -> bool:
         return self.cycle is None or (self.cycle.response_complete and not self.pipeline)
+
+    @property
+    def _is_simple(self) -> bool:
+        """Whether an answer may be written at once: none is under way, and the connection goes on after it."""
+        return (
+            self._is_between_requests
+            and not self.flow.write_paused
+            and not self.expect_100_continue
+            and self.parser.get_http_version() == "1.1"
+            and self.parser.should_keep_alive()
+            and not self.parser.should_upgrade()
+        )
 
     def _turn_away(self) -> None:
         # Only now: to close before the request is read would reset the connection, and the answer would be lost.
@@ -134,6 +162,6 @@ class GuardedProtocol(HttpToolsProtocol):
             self._write_deadline = None
 
 
-def guard_connections(config: ServingConfig) -> type[GuardedProtocol]:
-    """The protocol with the limits of a configuration."""
-    return type("GuardedProtocol", (GuardedProtocol,), {"serving": config})
+def guard_connections(config: ServingConfig, doorkeeper: Doorkeeper) -> type[GuardedProtocol]:
+    """The protocol with the limits of a configuration, and who stands at the door."""
+    return type("GuardedProtocol", (GuardedProtocol,), {"serving": config, "doorkeeper": doorkeeper})

@@ -1,6 +1,6 @@
 """What the HTTP service needs of whatever scores.
 
-Nothing here knows HTTP, and the service knows nothing of models: it holds a `Scorer` and one thread that calls it.
+Nothing here knows HTTP, and the service knows nothing of models: it holds a `Scorer` and calls it.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from panther_pipeline.online.schema import EventSchema
 
 
 class Scorer(Protocol):
-    """Scores events and takes them in. All calls come from one thread, one after the other, but those that say so."""
+    """Scores events and takes them in. All calls come one after the other, from any thread, but those that say so."""
 
     @property
     def identity(self) -> dict[str, str]:

@@ -15,8 +15,9 @@ from types import FrameType
 import uvicorn
 
 from panther_pipeline.cards.keys import read_card_key
-from panther_pipeline.serving.app import guard
+from panther_pipeline.serving.app import WORK, guard
 from panther_pipeline.serving.config import ServingConfig, read_api_key
+from panther_pipeline.serving.doorkeeper import Doorkeeper
 from panther_pipeline.serving.logs import SERVICE_LOGGER, configure_logging
 from panther_pipeline.serving.protocol import guard_connections
 from panther_pipeline.serving.scorer import Scorer
@@ -98,7 +99,7 @@ def _uvicorn_config(service: Service, key: str | None) -> uvicorn.Config:
         guard(service, key),
         host=config.host,
         port=config.port,
-        http=guard_connections(config),
+        http=guard_connections(config, Doorkeeper(service, WORK)),
         ws="none",
         lifespan="on",
         log_config=None,

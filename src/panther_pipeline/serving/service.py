@@ -1,25 +1,27 @@
-"""The one scorer of a process, the one thread that calls it, and what is known of both.
+"""The one scorer of a process, and what is known of it.
 
-Scoring holds the interpreter and shares its caches, so a second thread would make no answer earlier; one thread makes
-all calls come one after the other, and the event loop stays free to refuse what has no room. When a new store is
-published, another scorer takes its place between two requests (`renewal`).
+Scoring holds the interpreter and shares its caches, so that two calls at a time would make no answer earlier: all come
+one after the other (`turns`). When a new store is published, another scorer takes its place between two requests
+(`renewal`).
 """
 
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from panther_pipeline.cards.keys import CardKey
+from panther_pipeline.features.event import OnlineEvent as Event
+from panther_pipeline.online.decision import Decision
 from panther_pipeline.serving.admission import Admission
 from panther_pipeline.serving.config import ServingConfig
 from panther_pipeline.serving.loaded import Loaded, NotReadyError
-from panther_pipeline.serving.logs import SERVICE_LOGGER
+from panther_pipeline.serving.logs import SERVICE_LOGGER, TurnedAwayLog
 from panther_pipeline.serving.metrics import Metrics
 from panther_pipeline.serving.renewal import Renewal
 from panther_pipeline.serving.scorer import Scorer
+from panther_pipeline.serving.turns import Turns
 
 T = TypeVar("T")
 
@@ -47,12 +49,13 @@ class Service:
         self.config = config
         self.admission = Admission(config.max_in_house)
         self.metrics = Metrics(self.admission)
+        self.turned_away = TurnedAwayLog()
         self.loaded: Loaded | None = None
         self.failure: Exception | None = None
         self.is_stopping = False
         self._load_scorer, self._card_key = load_scorer, card_key
         self._on_failure, self._on_settled = on_failure, on_settled
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="scorer")
+        self._turns = Turns()
         self._is_warm = False  # whether users can be embedded without a wait
         self._is_stale = True  # whether events came in since users were embedded; of before the start, too
         self._tasks: list[asyncio.Task[None]] = []
@@ -83,7 +86,7 @@ class Service:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         await asyncio.gather(*self._closing)
-        await asyncio.to_thread(self._worker.shutdown, cancel_futures=True)
+        await asyncio.to_thread(self._turns.end)
         if self.loaded is not None:
             await asyncio.to_thread(self.loaded.scorer.close)
 
@@ -130,8 +133,13 @@ class Service:
         self._renewal.look_now()
 
     async def call(self, function: Callable[..., T], *args: Any) -> T:
-        """Call the scorer in its thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._worker, function, *args)
+        """Call the scorer, or whatever takes long, in the scorer's thread."""
+        return await self._turns.call(function, *args)
+
+    async def score(self, scorer: Scorer, events: Sequence[Event], explain: bool) -> list[Decision]:
+        """Call `Scorer.score`, which may compute what is not cached, and ask another machine for its records."""
+        may_block = not self._is_warm or self.config.store.kind != "lmdb"
+        return await self._turns.call_parts(len(events), scorer.score, events, explain, may_block=may_block)
 
     def note_events(self) -> None:
         """Events came in: users wait to be embedded."""

@@ -1,0 +1,43 @@
+"""Turns work away when the house is full, before anything is made of it.
+
+A request that goes through the application to be refused costs a tenth of one that is answered: at four times the
+capacity a fifth of all time. Here it costs a look at its first line.
+"""
+
+from http import HTTPStatus
+
+from panther_pipeline.serving.answers import busy
+from panther_pipeline.serving.service import Service
+
+
+class Doorkeeper:
+    """Knows what is work, and whether the service has room for more of it.
+
+    Args:
+        service: whose admission, metrics and log these are.
+        work: methods and paths that need room.
+    """
+
+    def __init__(self, service: Service, work: frozenset[tuple[str, str]]) -> None:
+        self._service = service
+        self._work = {(method.encode(), path.encode()): (method, path) for method, path in work}
+        answer, status = busy("overloaded", service.config.retry_after_s), HTTPStatus.SERVICE_UNAVAILABLE
+        head = [b": ".join(header) for header in answer.raw_headers]
+        self.answer = b"\r\n".join([f"HTTP/1.1 {status} {status.phrase}".encode(), *head, b"", bytes(answer.body)])
+
+    def turns_away(self, method: bytes, url: bytes) -> bool:
+        """Whether a request finds no room; if so it is counted, and is to be sent `answer`.
+
+        Args:
+            method: as it was sent.
+            url: path and query as they were sent; other spellings of a path are left to the application.
+        """
+        service = self._service
+        if not service.admission.is_full or service.is_stopping:  # who stops has more to say
+            return False
+        work = self._work.get((method, url.partition(b"?")[0]))
+        if work is None:
+            return False
+        service.metrics.count_request(method=work[0], route=work[1], status=503, duration_s=0.0)
+        service.turned_away.add()
+        return True
