@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
@@ -48,7 +49,7 @@ class OnlineEvent:
             ConfigurationError: the event does not carry the attribute; names those it carries.
         """
         try:
-            return code_text(self.attributes[name])
+            return _code_value(self.attributes[name])
         except KeyError:
             raise ConfigurationError(
                 f"an event lacks the attribute '{name}'; it has {', '.join(self.attributes) or 'none'}. Send every "
@@ -72,6 +73,12 @@ def code_text(text: str | None) -> int:
         return NO_CODE
     digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=_CODE_BYTES).digest()
     return int.from_bytes(digest, "little", signed=True) or 1
+
+
+@lru_cache(maxsize=1 << 14)
+def _code_value(value: str | None) -> int:
+    """The code of a category, of which most events have one that others had."""
+    return code_text(value)
 
 
 def read_events(valid_events: "pl.DataFrame", attributes: Sequence[str]) -> Iterator[OnlineEvent]:

@@ -20,9 +20,9 @@ NEVER = -1.0  # "time since" when there is nothing earlier
 _FURTHEST = 20  # standard deviations: beyond it nothing more is said
 _ONE_CENT = 0.01  # keeps the score finite for a user who always pays the same
 _NOISE = 1e-12  # of a mean square: what is left of two nearly equal float64 numbers says nothing
-_CONTEXT = ("amount", "log_amount", "hour_sin", "hour_cos", "weekday", "is_night", "is_weekend")
-_AMOUNTS = ("count", "log_sum", "mean", "std", "max", "amount_vs_mean", "amount_vs_max", "amount_z", "num_others")
-_RISK = ("known_count", "known_frauds", "known_fraud_share", "log_s_since_first_known_fraud")
+CONTEXT = ("amount", "log_amount", "hour_sin", "hour_cos", "weekday", "is_night", "is_weekend")
+AMOUNTS = ("count", "log_sum", "mean", "std", "max", "amount_vs_mean", "amount_vs_max", "amount_z", "num_others")
+RISK = ("known_count", "known_frauds", "known_fraud_share", "log_s_since_first_known_fraud")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,12 +45,12 @@ def feature_names(config: FeatureConfig, novelty: Sequence[str]) -> list[str]:
         config: windows.
         novelty: the attributes of which a first value is a feature (`config.choose_novelty`).
     """
-    names = list(_CONTEXT)
+    names = list(CONTEXT)
     for side in SIDES:
         names.append(f"{side}_log_s_since_last")
-        names += [f"{side}_{what}_{name_window(days)}" for days in [*config.windows_days, EVER] for what in _AMOUNTS]
+        names += [f"{side}_{what}_{name_window(days)}" for days in [*config.windows_days, EVER] for what in AMOUNTS]
         names.append(f"{side}_log_s_since_known_fraud")
-        names += [f"{side}_{what}_{days}d" for days in config.risk_windows_days for what in _RISK]
+        names += [f"{side}_{what}_{days}d" for days in config.risk_windows_days for what in RISK]
     return [*names, "is_new_counterparty", "pair_log_s_since_last", *(f"is_new_{name}" for name in novelty)]
 
 

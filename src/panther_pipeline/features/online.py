@@ -1,6 +1,7 @@
 """The features of one event from the states of its user and its counterparty: those of the table, bit for bit.
 
-Shape letters: F features, V windows with "ever" as the last, R risk windows.
+Shape letters: F features, A and K features of a window and of a risk window, 2 sides, V windows with "ever" as the
+last, R risk windows.
 """
 
 from collections.abc import Sequence
@@ -15,17 +16,16 @@ from panther_pipeline.features.config import FeatureConfig
 from panther_pipeline.features.entries import NO_ENTRIES
 from panther_pipeline.features.event import NO_CODE, OnlineEvent, code_text
 from panther_pipeline.features.formulas import (
+    AMOUNTS,
+    CONTEXT,
+    RISK,
     describe_amounts,
     describe_context,
     describe_risk,
     feature_names,
     log_seconds_since,
 )
-from panther_pipeline.features.look_back import (
-    entries_before,
-    look_back,
-    window_starts,
-)
+from panther_pipeline.features.look_back import entries_before, look_back, window_starts
 from panther_pipeline.features.past import NO_PAST, Past, look_up
 from panther_pipeline.units import BEFORE_ALL_US
 
@@ -52,6 +52,7 @@ class OnlineFeatures:
         self._config = config
         self._novelty = tuple(config.choose_novelty(attributes))
         self.names = feature_names(config, self._novelty)
+        self._order_F = _order(config, len(self._novelty))
         self._zone = ZoneInfo(config.time_zone)
 
     def compute(
@@ -79,17 +80,13 @@ class OnlineFeatures:
         sides = [self._look(activity, time_us) for activity in (user, known_counterparty)]
         starts_V = window_starts(time_us, self._config.windows_days)
         seen = look_back(sides, time_us, starts_V, window_starts(time_us, self._config.risk_windows_days)[:-1])
-        amounts_2A = _flatten(describe_amounts(seen.sums, cents_11))
-        risk_2K = _flatten(describe_risk(seen.known_2R, seen.frauds_2R, seen.first_us_2R, time_us))
+        amounts_A2V = np.array(describe_amounts(seen.sums, cents_11))
+        risk_K2R = np.array(describe_risk(seen.known_2R, seen.frauds_2R, seen.first_us_2R, time_us))
         pair_us, is_new_pair = self._meet(event, user)
-        instants = np.array([*seen.last_us, *seen.last_fraud_us, pair_us])
-        *since_last_2, since_fraud_user, since_fraud_other, since_met = log_seconds_since(instants, time_us)
-        since_fraud_2 = (since_fraud_user, since_fraud_other)
-        parts = [self._describe_itself(event)]
-        for side in range(2):
-            parts += [[since_last_2[side]], amounts_2A[side], [since_fraud_2[side]], risk_2K[side]]
-        novel = [self._is_new(event, user, ix) for ix in range(len(self._novelty))]
-        return np.concatenate([*parts, [is_new_pair, since_met, *novel]]).astype(np.float32)
+        since_5 = log_seconds_since(np.array([*seen.last_us, *seen.last_fraud_us, pair_us]), time_us)
+        novel = [is_new_pair, *(self._is_new(event, user, ix) for ix in range(len(self._novelty)))]
+        parts = [self._describe_itself(event), amounts_A2V.ravel(), risk_K2R.ravel(), since_5, novel]
+        return np.concatenate(parts)[self._order_F].astype(np.float32)
 
     def _look(self, activity: UserActivity | CounterpartyActivity | None, time_us: int) -> tuple[np.ndarray, Past]:
         """What one side saw before the instant: entries, and what was summed up."""
@@ -124,6 +121,16 @@ class OnlineFeatures:
         return code != NO_CODE and (first_us is None or first_us >= event.time_us)
 
 
-def _flatten(features: list[np.ndarray]) -> np.ndarray:
-    """Features of both sides, each (2, windows), as one row per side: window after window, in each all features."""
-    return np.array(features).transpose(1, 2, 0).reshape(2, -1)
+def _order(config: FeatureConfig, num_novel: int) -> np.ndarray:
+    """Where each of the F features stands in what `OnlineFeatures.compute` puts end to end."""
+    num_windows, num_risk_windows = len(config.windows_days) + 1, len(config.risk_windows_days)
+    shapes = [(len(CONTEXT),), (len(AMOUNTS), 2, num_windows), (len(RISK), 2, num_risk_windows), (5,), (1 + num_novel,)]
+    stops = np.cumsum([np.prod(shape) for shape in shapes])
+    parts = np.split(np.arange(stops[-1]), stops[:-1])
+    context, amounts_A2V, risk_K2R, since_5, novel = (
+        part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)
+    )
+    order = [context]
+    for side in range(2):
+        order += [since_5[[side]], amounts_A2V[:, side].T.ravel(), since_5[[2 + side]], risk_K2R[:, side].T.ravel()]
+    return np.concatenate([*order, novel[:1], since_5[4:], novel[1:]])

@@ -151,5 +151,4 @@ def _count(weights: Weights, name: str) -> int:
 
 def _sigmoid(x_R: np.ndarray) -> np.ndarray:
     """1 / (1 + e^-x) without overflow."""
-    small_R = np.exp(-np.abs(x_R))
-    return np.where(x_R >= 0, 1.0, small_R) / (1.0 + small_R)
+    return np.exp(-np.logaddexp(0.0, -x_R))
