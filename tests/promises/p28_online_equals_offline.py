@@ -2,7 +2,7 @@
 
 Events of the test period, calibration events before them, cold users among them, and unseen categories (which the
 batch run sees as it does online: the same tokenizer) are replayed in order of time: scored, then taken in. The batch
-run's tables say what must come out. Over HTTP the same is shown in tests/serving.
+run's tables say what must come out. Over HTTP the same is shown in tests/serving/test_replay.py.
 """
 
 from dataclasses import replace
@@ -16,18 +16,15 @@ from panther_pipeline.features import online
 from panther_pipeline.online import encoding
 from panther_pipeline.tokenizer.tokenizer import Tokenizer
 
+from ..batch_run import TOLERANCE, differences, inversions, read_batch
+
 AS_OF = "2024-11-20"
 NUM_EVENTS = 500
-TOLERANCE = 1e-5
 
 
 @pytest.fixture(scope="module")
 def batch(finished_run):
-    """What the batch run says of each event, by row."""
-    scores = finished_run.table("07_model_output", "fraud_scores").filter(model="panther_head")
-    scores = scores.filter(seed=scores["seed"].min()).select("event_id", "score")
-    embedded = finished_run.table("07_model_output", "event_embeddings")
-    return {row["row"]: row for row in embedded.join(scores, on="event_id", how="left").iter_rows(named=True)}
+    return read_batch(finished_run)
 
 
 def replay(finished_run, batch, folder, as_of: str, num: int | None, every: int = 1) -> tuple[float, int, list]:
@@ -41,28 +38,19 @@ def replay(finished_run, batch, folder, as_of: str, num: int | None, every: int 
         asked = batch[row]
         unknown = replace(event, label=None, label_time_us=None)
         made, (decision,) = scorer.inputs(unknown), scorer.score([unknown])
-        differences = [
+        largest = max(
+            largest,
             np.abs(made.features_F - features_NF[row]).max(),
             np.abs(made.embedding_D - np.array(asked["embedding"])).max(),
-            abs(decision.surprise - asked["surprise"]),
-            abs(decision.cosine - asked["cosine"]),
-            abs(decision.history_length - asked["history_length"]),
-        ]
+            *differences(vars(decision), asked),
+        )
         if asked["score"] is not None:
-            differences.append(abs(decision.probability - asked["score"]))
             pairs.append((asked["score"], decision.probability))
-        largest = max(largest, *differences)
         assert scorer.ingest([event])[0].status == "accepted"
         if number % every == 0:
             scorer.refresh()
     scorer.close()
     return largest, len(rows), pairs
-
-
-def inversions(pairs: list[tuple[float, float]]) -> int:
-    """Neighbours in the batch order that are the other way round online by more than rounding."""
-    online_scores = np.array([online for _, online in sorted(pairs)])
-    return int((np.diff(online_scores) < -TOLERANCE).sum())
 
 
 def test_replayed_events_are_scored_as_in_bulk(finished_run, batch, tmp_path):
