@@ -1,6 +1,6 @@
 """What the batch run says of each event, and how far what is said online is from it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -30,3 +30,20 @@ def inversions(pairs: list[tuple[float, float]]) -> int:
         pairs: (batch score, online score).
     """
     return sum(after - before < -TOLERANCE for before, after in pairwise(online for _, online in sorted(pairs)))
+
+
+def check_scores(scores: Sequence[dict[str, Any]], rows: Sequence[int], batch: Mapping[int, dict[str, Any]]) -> float:
+    """Largest difference to the batch run: of rounding alone, with the ranking the same.
+
+    Args:
+        scores: as the service answers.
+        rows: of their events.
+        batch: of `read_batch`.
+    """
+    asked = [batch[row] for row in rows]
+    assert [score["event_id"] for score in scores] == [result["event_id"] for result in asked]
+    largest = max(max(differences(score, result)) for score, result in zip(scores, asked, strict=True))
+    assert largest <= TOLERANCE
+    pairs = [(result["score"], score["probability"]) for result, score in zip(asked, scores, strict=True)]
+    assert inversions([pair for pair in pairs if pair[0] is not None]) == 0
+    return largest
