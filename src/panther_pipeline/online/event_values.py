@@ -11,7 +11,7 @@ MAX_ID_CHARS = 128
 MAX_CATEGORY_CHARS = 256
 LARGEST_NUMBER = 10**18
 AMOUNT = r"-?[0-9]{1,15}(\.[0-9]{1,2})?"
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _AMOUNT = re.compile(AMOUNT)
 _UNUSABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # control characters, halves of surrogate pairs
 _ROUNDED = re.compile(SCIENTIFIC_ID)
@@ -140,7 +140,7 @@ def read_instant(text: Any) -> int:
         instant = datetime.fromisoformat(text.upper())
     except ValueError:
         raise RefusedValueError("no_such_instant", f"{_INSTANT_WORDS}; there is no such instant") from None
-    return (instant - EPOCH) // timedelta(microseconds=1)
+    return (instant - _EPOCH) // timedelta(microseconds=1)
 
 
 def check_instant(time_us: int, earliest_us: int, latest_us: int) -> None:
@@ -161,4 +161,4 @@ def write_instant(time_us: int) -> str:
         >>> write_instant(500_000)
         '1970-01-01T00:00:00.500000+00:00'
     """
-    return (EPOCH + timedelta(microseconds=time_us)).isoformat()
+    return (_EPOCH + timedelta(microseconds=time_us)).isoformat()

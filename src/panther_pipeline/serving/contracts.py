@@ -57,7 +57,8 @@ class EventContract:
         self._fields = RequestFields(schema, config, now_us, card_key)
         fields, identifier = self._event_fields(), self._fields.identifier()
         self.scored_model = create("EventToScore", __base__=_Closed, **fields)
-        self.ingested_model = create("EventToIngest", __base__=_Closed, **fields, **self._label_fields())
+        labelled = _Labelled if schema.has_labels else _Closed
+        self.ingested_model = create("EventToIngest", __base__=labelled, **fields, **self._label_fields())
         self.user_model = create("UserToShow", __base__=_Closed, user_id=(identifier, ...))
         self.next_model = create(
             "UserToForesee", __base__=_Closed, user_id=(identifier, ...), k=self._fields.num_next()

@@ -3,7 +3,6 @@
 A value is refused with a reason code alone.
 """
 
-import time
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Annotated, Any, Literal
@@ -48,8 +47,8 @@ class RequestFields:
         self,
         schema: EventSchema,
         config: ServingConfig,
-        now_us: Callable[[], int] = lambda: time.time_ns() // 1000,
-        card_key: CardKey | None = None,
+        now_us: Callable[[], int],
+        card_key: CardKey | None,
     ) -> None:
         self._schema, self._config, self._now_us = schema, config, now_us
         self._cards = None if config.allow_card_numbers else CardNumbers(schema, card_key)
