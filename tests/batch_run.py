@@ -43,7 +43,8 @@ def check_scores(scores: Sequence[dict[str, Any]], rows: Sequence[int], batch: M
     asked = [batch[row] for row in rows]
     assert [score["event_id"] for score in scores] == [result["event_id"] for result in asked]
     largest = max(max(differences(score, result)) for score, result in zip(scores, asked, strict=True))
-    assert largest <= TOLERANCE
+    assert largest <= TOLERANCE, f"{largest:.1e} from the batch run"
     pairs = [(result["score"], score["probability"]) for result, score in zip(asked, scores, strict=True)]
-    assert inversions([pair for pair in pairs if pair[0] is not None]) == 0
+    num_turned = inversions([pair for pair in pairs if pair[0] is not None])
+    assert num_turned == 0, f"{num_turned} neighbours are the other way round than in the batch run"
     return largest
