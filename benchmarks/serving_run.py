@@ -3,7 +3,6 @@
 Shape letters: D width of the embedding.
 """
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -22,6 +21,7 @@ from panther_pipeline.features.event import OnlineEvent, read_events
 from panther_pipeline.ledger.schema import LedgerSchema
 from panther_pipeline.model.backbone import Backbone
 from panther_pipeline.online.build import OnlineStore, StoreConfig, StoreSources, build_online_store
+from panther_pipeline.online.event_values import in_units, write_instant
 from panther_pipeline.online.load import ScorerArtifacts
 from panther_pipeline.online.record import UserRecord
 from panther_pipeline.settings import CONFIG_LOADER_ARGS, CONFIG_LOADER_CLASS
@@ -149,16 +149,14 @@ def _moved(record: UserRecord, rng: np.random.Generator) -> UserRecord:
 
 def as_sent(event: OnlineEvent) -> dict[str, Any]:
     """The body of a request for the score of an event; an attribute that is empty is left out."""
-    seconds, micros = divmod(event.time_us, 1_000_000)
     sent: dict[str, Any] = {
         "user_id": event.user_id,
         "event_id": event.event_id,
-        "event_time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{micros:06d}Z",
+        "event_time": write_instant(event.time_us),
         "attributes": {name: value for name, value in event.attributes.items() if value is not None},
     }
     if event.amount_cents is not None:
-        sign, cents = "-" if event.amount_cents < 0 else "", abs(event.amount_cents)
-        sent["amount"] = f"{sign}{cents // 100}.{cents % 100:02d}"
+        sent["amount"] = in_units(event.amount_cents)
     if event.counterparty is not None:
         sent["counterparty"] = event.counterparty
     return sent

@@ -26,6 +26,7 @@ from panther_pipeline.cache.stores.lmdb_generation import write_generation
 from panther_pipeline.online.record import UserRecord
 from panther_pipeline.publish import read_manifest
 
+from ..as_sent import as_sent
 from ..conftest import ServiceProcess
 
 AS_OF = "2024-12-01"
@@ -103,18 +104,6 @@ def case(finished_run, tmp_path) -> Case:
 
 def length(records, online, event) -> int:
     return UserRecord.unpack(records["user", event.user_id], online.activity).history.num_events
-
-
-def as_sent(event) -> dict:
-    cents = event.amount_cents
-    return {
-        "user_id": event.user_id,
-        "event_id": event.event_id,
-        "event_time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(event.time_us // 10**6)) + "Z",
-        "amount": f"{'-' if cents < 0 else ''}{abs(cents) // 100}.{abs(cents) % 100:02d}",
-        "counterparty": event.counterparty,
-        "attributes": dict(event.attributes),
-    }
 
 
 @contextmanager

@@ -2,11 +2,13 @@
 
 Events of the test period, calibration events before them, cold users among them, and unseen categories (which the
 batch run sees as it does online: the same tokenizer) are replayed in order of time: scored, then taken in. The batch
-run's tables say what must come out. Over HTTP the same is shown in tests/serving.
+run's tables say what must come out: in process of the inputs too, and over HTTP of what a service answers.
 """
 
+import asyncio
 from dataclasses import replace
 
+import httpx
 import numpy as np
 import polars as pl
 import pytest
@@ -16,18 +18,18 @@ from panther_pipeline.features import online
 from panther_pipeline.online import encoding
 from panther_pipeline.tokenizer.tokenizer import Tokenizer
 
+from ..batch_run import TOLERANCE, check_scores, differences, inversions, read_batch
+from ..serving.replay import MOST_TOGETHER, strangers
+from ..serving.replay import replay as send
+
 AS_OF = "2024-11-20"
 NUM_EVENTS = 500
-TOLERANCE = 1e-5
+MANY_AS_OF, NUM_MANY, NUM_SINGLY = "2024-05-20", 10_000, 1_000
 
 
 @pytest.fixture(scope="module")
 def batch(finished_run):
-    """What the batch run says of each event, by row."""
-    scores = finished_run.table("07_model_output", "fraud_scores").filter(model="panther_head")
-    scores = scores.filter(seed=scores["seed"].min()).select("event_id", "score")
-    embedded = finished_run.table("07_model_output", "event_embeddings")
-    return {row["row"]: row for row in embedded.join(scores, on="event_id", how="left").iter_rows(named=True)}
+    return read_batch(finished_run)
 
 
 def replay(finished_run, batch, folder, as_of: str, num: int | None, every: int = 1) -> tuple[float, int, list]:
@@ -41,28 +43,19 @@ def replay(finished_run, batch, folder, as_of: str, num: int | None, every: int 
         asked = batch[row]
         unknown = replace(event, label=None, label_time_us=None)
         made, (decision,) = scorer.inputs(unknown), scorer.score([unknown])
-        differences = [
+        largest = max(
+            largest,
             np.abs(made.features_F - features_NF[row]).max(),
             np.abs(made.embedding_D - np.array(asked["embedding"])).max(),
-            abs(decision.surprise - asked["surprise"]),
-            abs(decision.cosine - asked["cosine"]),
-            abs(decision.history_length - asked["history_length"]),
-        ]
+            *differences(vars(decision), asked),
+        )
         if asked["score"] is not None:
-            differences.append(abs(decision.probability - asked["score"]))
             pairs.append((asked["score"], decision.probability))
-        largest = max(largest, *differences)
         assert scorer.ingest([event])[0].status == "accepted"
         if number % every == 0:
             scorer.refresh()
     scorer.close()
     return largest, len(rows), pairs
-
-
-def inversions(pairs: list[tuple[float, float]]) -> int:
-    """Neighbours in the batch order that are the other way round online by more than rounding."""
-    online_scores = np.array([online for _, online in sorted(pairs)])
-    return int((np.diff(online_scores) < -TOLERANCE).sum())
 
 
 def test_replayed_events_are_scored_as_in_bulk(finished_run, batch, tmp_path):
@@ -77,11 +70,33 @@ def test_replayed_events_are_scored_as_in_bulk(finished_run, batch, tmp_path):
 
 @pytest.mark.slow
 def test_ten_thousand_replayed_events_are_scored_as_in_bulk(finished_run, batch, tmp_path):
-    largest, num, pairs = replay(finished_run, batch, tmp_path / "store", "2024-05-20", 10_000, every=5)
-    assert num == 10_000
+    largest, num, pairs = replay(finished_run, batch, tmp_path / "store", MANY_AS_OF, NUM_MANY, every=5)
+    assert num == NUM_MANY
     assert inversions(pairs) == 0
     print(f"\nP28 {largest:.1e} largest difference of {num} events online and in bulk / {TOLERANCE:.0e}")
     assert largest <= TOLERANCE
+
+
+@pytest.mark.slow
+def test_ten_thousand_events_over_http_are_scored_as_in_bulk(finished_run, batch, benchmarks, tmp_path):
+    from serving_process import serve
+
+    store = tmp_path / "store"
+    finished_run.online_store(MANY_AS_OF).save(store)
+    rows, events = finished_run.events_from(MANY_AS_OF, NUM_MANY)
+    requests = [[event] for event in events[:NUM_SINGLY]] + list(strangers(events[NUM_SINGLY:]))
+    assert len(requests) < NUM_SINGLY + (NUM_MANY - NUM_SINGLY) / 2, "most are sent together"
+
+    async def ask(port: int):
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+            return await send(client, requests)
+
+    settings = {"max_events": MOST_TOGETHER}
+    with serve(replace(finished_run.artifacts, store=store), settings, tmp_path / "log") as service:
+        scores = asyncio.run(ask(service.port))
+    assert len(scores) == NUM_MANY
+    largest = check_scores(scores, rows, batch)
+    print(f"\nP28 {largest:.1e} largest difference of {NUM_MANY} events over HTTP and in bulk / {TOLERANCE:.0e}")
 
 
 def test_unseen_values_are_scored_and_counted_as_in_bulk(finished_run, tmp_path):

@@ -1,6 +1,7 @@
 """A scorer that is known by heart, and the service around it as a process: `python fake_scorer.py --port 8123`."""
 
 import argparse
+import sys
 import threading
 import time
 from pathlib import Path
@@ -163,7 +164,9 @@ def main() -> None:
 
     if arguments.sabotage:
         sabotage(arguments.sabotage)
-    serve(load, ServingConfig.model_validate_json(arguments.config))
+    config = ServingConfig.model_validate_json(arguments.config)
+    sys.setswitchinterval(config.switch_interval_s)  # as panther_pipeline.serving.__main__ does
+    serve(load, config)
 
 
 if __name__ == "__main__":

@@ -205,6 +205,12 @@ def test_labels_are_read_where_events_are_taken_in(contract):
     assert problems_of(contract, event) == [("body", "extra_forbidden")] * 2  # a score must not know its label
 
 
+def test_schema_tells_that_a_label_and_its_time_come_together(contract):
+    both = {"label": ["label_time"], "label_time": ["label"]}
+    assert contract.ingested_model.model_json_schema()["dependentRequired"] == both
+    assert "dependentRequired" not in contract.scored_model.model_json_schema()
+
+
 @pytest.mark.parametrize(
     ("label", "problem"),
     [

@@ -190,10 +190,10 @@ def test_process_asks_for_its_key(start_service, contract):
     assert service.ask("POST", "/score", contract.example(), **{"X-API-Key": key})[0] == 200
 
 
-def test_serving_loads_no_kedro_and_no_mlflow():
+def test_serving_loads_nothing_that_batches_need():
     script = "import sys, panther_pipeline.serving.server; print({n.partition('.')[0] for n in sys.modules})"
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
-    for name in ("kedro", "mlflow", "joblib", "sklearn", "cloudpickle"):
+    for name in ("kedro", "mlflow", "joblib", "sklearn", "cloudpickle", "torch", "polars", "pyarrow", "pandas"):
         assert f"'{name}'" not in loaded
 
 

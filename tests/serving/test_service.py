@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from panther_pipeline.errors import ConfigurationError
-from panther_pipeline.serving.app import create_app
 from panther_pipeline.serving.config import ServingConfig
+from panther_pipeline.serving.server import serve
 from panther_pipeline.serving.service import Service
 
 CARD = "4111111111111111"
@@ -47,4 +47,4 @@ def test_key_that_is_not_the_one_of_the_store_is_told(load, card_key, caplog):
 def test_weak_key_stops_the_service_before_it_starts(monkeypatch):
     monkeypatch.setenv("PANTHER_CARD_KEY", "00" * 32)
     with pytest.raises(ConfigurationError, match="PANTHER_CARD_KEY"):
-        create_app(lambda: None, ServingConfig())
+        serve(lambda: None, ServingConfig())

@@ -19,9 +19,9 @@ from panther_pipeline.online.load import load_scorer
 from panther_pipeline.serving.__main__ import main
 from panther_pipeline.serving.store import find_source, publish_store
 
+from ..as_sent import as_sent
 from ..redis_server import running_redis
 from .conftest import running
-from .test_replay import as_json
 
 AS_OF = "2024-11-25"
 PASSWORD = "canary-4711"
@@ -47,7 +47,7 @@ def artifacts(finished_run, tmp_path):
 
 @pytest.fixture
 def events(finished_run):
-    return [as_json(event) for event in finished_run.events_from(AS_OF, 20)[1]]
+    return [as_sent(event) for event in finished_run.events_from(AS_OF, 20)[1]]
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from panther_pipeline.cache.stores.published_store import PublishedSource
 from panther_pipeline.errors import SourceError, TooLateError
 from panther_pipeline.features.event import OnlineEvent
 from panther_pipeline.mlflow_model.frames import read_frame, write_frame
-from panther_pipeline.online.load import ScorerArtifacts, load_scorer
+from panther_pipeline.online.artifacts import ScorerArtifacts
+from panther_pipeline.online.load import load_scorer
 from panther_pipeline.online.scorer import OnlineScorer
 from panther_pipeline.units import SECOND_US
 

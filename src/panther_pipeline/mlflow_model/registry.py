@@ -9,7 +9,7 @@ from mlflow.tracking import MlflowClient
 
 from panther_pipeline.mlflow_model.champion import Verdict, judge
 from panther_pipeline.mlflow_model.save import log_scorer
-from panther_pipeline.online.load import ScorerArtifacts
+from panther_pipeline.online.artifacts import ScorerArtifacts
 from panther_pipeline.report.candidate import RegistryConfig
 
 logger = logging.getLogger(__name__)

@@ -19,7 +19,7 @@ from mlflow.types.schema import Array, Object, Property
 
 from panther_pipeline.mlflow_model.frames import columns_of, example_frame
 from panther_pipeline.mlflow_model.model import open_scorer, score_frame
-from panther_pipeline.online.load import ScorerArtifacts
+from panther_pipeline.online.artifacts import ScorerArtifacts
 from panther_pipeline.online.schema import EventSchema
 from panther_pipeline.publish import MANIFEST, check_files, read_manifest
 

@@ -68,6 +68,7 @@ class StoreFacts(Config):
     events: EventFacts
 
     def as_json(self) -> dict[str, Any]:
+        """What `read` reads."""
         return self.model_dump(mode="json")
 
     @classmethod

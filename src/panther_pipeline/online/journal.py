@@ -8,6 +8,11 @@ from panther_pipeline.features.event import OnlineEvent
 
 
 def write_event(event: OnlineEvent) -> bytes:
+    """The line of an event, UTF-8 without a line end.
+
+    Raises:
+        ValueError: a number that is not finite, or half of a surrogate pair.
+    """
     return json.dumps(asdict(event), ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 

@@ -84,7 +84,7 @@ class Refresher:
             raise TooLateError(
                 f"event {position} of {history.num_events} of a user lies before the {history.num_kept} that the store "
                 "knows one by one: it cannot be scored as of then. Score it in bulk, or keep more events "
-                "(embedding.users.num_recent_events)."
+                "(embedding.store.num_recent_events)."
             )
         (reached,) = self._reach([history], [position])
         assert reached.forecast is not None

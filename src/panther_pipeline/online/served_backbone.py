@@ -46,6 +46,7 @@ class ServedBackbone:
 
     @property
     def config(self) -> ModelConfig:
+        """Of the model."""
         return self._weights.config
 
     @property

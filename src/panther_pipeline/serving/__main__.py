@@ -52,6 +52,7 @@ def main(
         from panther_pipeline.serving.store import find_source, publish_store
 
         config = read_settings(settings, host, port)
+        sys.setswitchinterval(config.switch_interval_s)
         if publish:
             click.echo(publish_store(config.store, artifacts))
             return

@@ -1,13 +1,13 @@
 """Answers as bytes: scores, and refusals that are small and repeat nothing of the request."""
 
 import json
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from fastapi.responses import Response
 from starlette.types import Send
 
 from panther_pipeline.online.decision import Decision, NextTransactions, PastTransaction, UserTimeline
+from panther_pipeline.online.event_values import write_instant
 
 MAX_REFUSAL_BYTES = 1_024
 _MOST_PROBLEMS = 5
@@ -71,5 +71,4 @@ def timeline_content(found: UserTimeline, num: int) -> dict[str, Any]:
 
 
 def _event_content(event: PastTransaction) -> dict[str, Any]:
-    instant = datetime.fromtimestamp(0, UTC) + timedelta(microseconds=event.time_us)
-    return {"event_time": instant.isoformat(), "token": event.token, "surprise": event.surprise}
+    return {"event_time": write_instant(event.time_us), "token": event.token, "surprise": event.surprise}

@@ -14,10 +14,8 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from panther_pipeline import __version__
-from panther_pipeline.cards.keys import read_card_key
 from panther_pipeline.errors import StoreAwayError, StoreMovedError, TooLateError
 from panther_pipeline.serving.answers import JsonAnswer, busy, next_content, refusal, score_content, timeline_content
-from panther_pipeline.serving.config import ServingConfig, read_api_key
 from panther_pipeline.serving.contracts import to_refusal
 from panther_pipeline.serving.limits import Gate, KeyGuard, Watch
 from panther_pipeline.serving.loaded import Loaded, NotReadyError
@@ -33,7 +31,6 @@ from panther_pipeline.serving.openapi import (
     refusals,
 )
 from panther_pipeline.serving.page_files import add_page
-from panther_pipeline.serving.scorer import Scorer
 from panther_pipeline.serving.service import Service
 from panther_pipeline.serving.strict_json import MalformedJson, parse_json
 
@@ -54,22 +51,13 @@ _MOST_USERS = 100  # of one list
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z.-]+)(:[0-9]*)?")
 
 
-def create_app(load_scorer: Callable[[], Scorer], config: ServingConfig) -> ASGIApp:
-    """The service as an ASGI application, with all that stands before it.
+def guard(service: Service, key: str | None) -> ASGIApp:
+    """The service as an ASGI application, with all that stands before it: admission, key and log.
 
     Args:
-        load_scorer: loads and verifies; called in a thread once the application starts.
-        config: limits and intervals.
-
-    Raises:
-        ConfigurationError: the API key of the environment is too weak, or missing where others can reach the address;
-            PANTHER_CARD_KEY is set and cannot be used.
+        service: starts when the application does.
+        key: that callers must show; None = they need none.
     """
-    return guard(Service(load_scorer, config, card_key=read_card_key()), read_api_key(config))
-
-
-def guard(service: Service, key: str | None) -> ASGIApp:
-    """The application of a service behind admission, key and log."""
     app = build_routes(service, with_key=key is not None)
     gate = Gate(app, service.admission, service.config, WORK)
     return Watch(KeyGuard(gate, key), service.metrics, service.turned_away, lambda: service.is_stopping)

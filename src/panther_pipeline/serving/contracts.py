@@ -4,40 +4,21 @@ The models are built from the schema of the served ledger, so the documentation 
 and an unknown one is refused. Errors carry a place in our schema and a reason code; what was sent is never repeated.
 """
 
-import re
 import time
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
-from typing import Annotated, Any, Literal
+from collections.abc import Callable
+from typing import Any
 
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic import create_model as create
-from pydantic_core import PydanticCustomError
 
 from panther_pipeline.cards.keys import CardKey
-from panther_pipeline.cards.numbers import holds_card_number, mask_card_numbers
 from panther_pipeline.features.event import OnlineEvent as Event
-from panther_pipeline.ledger.texts import MISSING_CATEGORY, SCIENTIFIC_ID
+from panther_pipeline.ledger.texts import MISSING_CATEGORY
+from panther_pipeline.online.example import example_event
 from panther_pipeline.online.schema import AttributeSchema, EventSchema
 from panther_pipeline.serving.config import ServingConfig
-
-MAX_ID_CHARS = 128
-MAX_CATEGORY_CHARS = 256
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_ROUNDED = re.compile(SCIENTIFIC_ID)
-_AMOUNT = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,2})?")
-_INSTANT = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
-)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_LARGEST_NUMBER = 10**18
-
-# What a schema can say of a text that is no id: no control character, no white space around it.
-_ID_PATTERN = r"^[^\s\u0000-\u001F\u007F-\u009F]([^\u0000-\u001F\u007F-\u009F]*[^\s\u0000-\u001F\u007F-\u009F])?$"
-_TEXT_PATTERN = r"^[^\u0000-\u001F\u007F-\u009F]+$"
-_AMOUNT_PATTERN = r"^-?[0-9]{1,15}(\.[0-9]{1,2})?$"
+from panther_pipeline.serving.fields import RequestFields
 
 
 class _Closed(BaseModel):
@@ -73,13 +54,14 @@ class EventContract:
         card_key: CardKey | None = None,
     ) -> None:
         self._schema, self._config, self._now_us = schema, config, now_us
-        self._card_key = card_key if card_key is not None and card_key.id == schema.card_key_id else None
-        fields = self._event_fields()
+        self._fields = RequestFields(schema, config, now_us, card_key)
+        fields, identifier = self._event_fields(), self._fields.identifier()
         self.scored_model = create("EventToScore", __base__=_Closed, **fields)
-        self.ingested_model = create("EventToIngest", __base__=_Closed, **fields, **self._label_fields())
-        self.user_model = create("UserToShow", __base__=_Closed, user_id=(self._identifier(), ...))
+        labelled = _Labelled if schema.has_labels else _Closed
+        self.ingested_model = create("EventToIngest", __base__=labelled, **fields, **self._label_fields())
+        self.user_model = create("UserToShow", __base__=_Closed, user_id=(identifier, ...))
         self.next_model = create(
-            "UserToForesee", __base__=_Closed, user_id=(self._identifier(), ...), k=self._k_field()
+            "UserToForesee", __base__=_Closed, user_id=(identifier, ...), k=self._fields.num_next()
         )
 
     @property
@@ -123,16 +105,7 @@ class EventContract:
     def example(self, *, with_label: bool = False) -> dict[str, Any]:
         """An event that this contract accepts."""
         schema = self._schema
-        latest_us = min(schema.latest_us, self._now_us())
-        instant = (_EPOCH + timedelta(microseconds=max(schema.earliest_us, latest_us))).replace(microsecond=0)
-        event: dict[str, Any] = {"user_id": "user-1", "event_id": "event-1", "event_time": instant.isoformat()}
-        if schema.amount_range_cents is not None:
-            lowest, highest = schema.amount_range_cents
-            event["amount"] = _in_units(min(max(1250, lowest), highest))
-        if schema.has_counterparty:
-            event["counterparty"] = "shop-1"
-        if schema.attributes:
-            event["attributes"] = {attribute.name: attribute.example for attribute in schema.attributes}
+        event = example_event(schema, max(schema.earliest_us, min(schema.latest_us, self._now_us())))
         return event | ({"label": 0, "label_time": event["event_time"]} if with_label and schema.has_labels else {})
 
     def _read_events(self, body: Any, model: type[BaseModel]) -> list[Event]:
@@ -164,16 +137,16 @@ class EventContract:
         )
 
     def _event_fields(self) -> dict[str, Any]:
-        schema = self._schema
-        identifier = self._identifier()
+        schema, identifier = self._schema, self._fields.identifier()
+        instant = self._fields.instant(is_event=True)
         fields: dict[str, Any] = {
             "user_id": (identifier, Field(description="As in the ledger.")),
             "event_id": (identifier, Field(description="As in the ledger; the same id twice is the same event.")),
-            "event_time": (self._instant(is_event=True), Field(description="ISO 8601 with seconds and an offset.")),
+            "event_time": (instant, Field(description="ISO 8601 with seconds and an offset.")),
         }
         if schema.amount_range_cents is not None:
-            amount = _optional(self._amount(*schema.amount_range_cents), required=schema.amount_required)
-            fields["amount"] = amount
+            amount = self._fields.amount(*schema.amount_range_cents)
+            fields["amount"] = _optional(amount, required=schema.amount_required)
         if schema.has_counterparty:
             fields["counterparty"] = _optional(identifier, required=schema.counterparty_required)
         if schema.attributes:
@@ -184,7 +157,7 @@ class EventContract:
         """A model of its own; its fields have neutral names, since an attribute may be called 'copy' or 'class'."""
         inner: dict[str, Any] = {}
         for i, attribute in enumerate(self._schema.attributes):
-            kind, default = _optional(self._value(attribute), required=attribute.required)
+            kind, default = _optional(self._fields.attribute(attribute), required=attribute.required)
             inner[f"value_{i}"] = (kind, Field(default, alias=attribute.name))
         model = create("Attributes", __base__=_Closed, **inner)
         required = any(attribute.required for attribute in self._schema.attributes)
@@ -193,86 +166,7 @@ class EventContract:
     def _label_fields(self) -> dict[str, Any]:
         if not self._schema.has_labels:
             return {}
-        label = Annotated[Literal[0, 1], BeforeValidator(_whole)]
-        return {"label": (label, None), "label_time": (self._instant(is_event=False), None)}
-
-    def _k_field(self) -> Any:
-        most = self._config.max_next
-        return (Annotated[int, BeforeValidator(_whole)], Field(min(10, most), ge=1, le=most, description="How many."))
-
-    def _identifier(self) -> Any:
-        return self._text(_ID_PATTERN, MAX_ID_CHARS, is_id=True)
-
-    def _value(self, attribute: AttributeSchema) -> Any:
-        if attribute.kind == "category":
-            return self._text(_TEXT_PATTERN, MAX_CATEGORY_CHARS, is_id=False, examples=attribute.known)
-        bounds = {"type": "number", "minimum": -_LARGEST_NUMBER, "maximum": _LARGEST_NUMBER}
-        return Annotated[float, PlainValidator(self._read_number), WithJsonSchema(bounds)]
-
-    def _text(self, pattern: str, max_chars: int, *, is_id: bool, examples: Sequence[str] = ()) -> Any:
-        def read(value: Any) -> str:
-            if not isinstance(value, str):
-                raise _problem("not_text")
-            if not 1 <= len(value) <= max_chars:
-                raise _problem("wrong_length")
-            if _CONTROL.search(value):
-                raise _problem("control_character")
-            if is_id and (value != value.strip() or _ROUNDED.fullmatch(value)):
-                raise _problem("malformed_id")
-            return self._without_card_numbers(value, is_id=is_id)
-
-        text: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": max_chars, "pattern": pattern}
-        text |= {"examples": list(examples)} if examples else {}
-        return Annotated[str, PlainValidator(read), WithJsonSchema(text)]
-
-    def _without_card_numbers(self, text: str, *, is_id: bool) -> str:
-        if self._config.allow_card_numbers or not holds_card_number(text):
-            return text
-        if not is_id and self._schema.masks_card_numbers:
-            return mask_card_numbers(text)
-        if not is_id or self._card_key is None:
-            raise _problem("card_number")
-        return self._card_key.tokenize(text)
-
-    def _is_card_number(self, value: int | Decimal) -> bool:
-        return not self._config.allow_card_numbers and holds_card_number(str(abs(int(value))))
-
-    def _read_number(self, value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | Decimal):
-            raise _problem("not_a_number")
-        if abs(value) > _LARGEST_NUMBER:
-            raise _problem("out_of_range")
-        if self._is_card_number(value):
-            raise _problem("card_number")
-        return float(value)
-
-    def _amount(self, lowest: int, highest: int) -> Any:
-        def read(value: Any) -> int:
-            cents = _read_cents(value)
-            if not lowest <= cents <= highest:
-                raise _problem("out_of_range")
-            if self._is_card_number(abs(cents) // 100):
-                raise _problem("card_number")
-            return cents
-
-        number = {"type": "number", "minimum": lowest / 100, "maximum": highest / 100, "multipleOf": 0.01}
-        text = {"type": "string", "pattern": _AMOUNT_PATTERN}
-        note = {
-            "description": f"Decimal text or number, at most 2 decimals, {_in_units(lowest)} to {_in_units(highest)}."
-        }
-        return Annotated[int, PlainValidator(read), WithJsonSchema({"anyOf": [text, number], **note})]
-
-    def _instant(self, *, is_event: bool) -> Any:
-        def read(value: Any) -> int:
-            time_us = _read_instant(value)
-            if is_event and not self._schema.earliest_us <= time_us <= self._schema.latest_us:
-                raise _problem("out_of_range")
-            ahead_s = self._config.max_future_s
-            if ahead_s is not None and time_us > self._now_us() + ahead_s * 1_000_000:
-                raise _problem("in_the_future")
-            return time_us
-
-        return Annotated[int, PlainValidator(read), WithJsonSchema({"type": "string", "format": "date-time"})]
+        return {"label": (self._fields.label(), None), "label_time": (self._fields.instant(is_event=False), None)}
 
 
 def _value_of(attributes: BaseModel | None, position: int, attribute: AttributeSchema) -> str | float | None:
@@ -313,45 +207,5 @@ def _refusal(where: tuple[Any, ...], reason: str) -> RequestValidationError:
     return RequestValidationError([{"loc": where, "type": reason, "msg": ""}])
 
 
-def _problem(reason: str) -> PydanticCustomError:
-    return PydanticCustomError(reason, reason)  # type: ignore[arg-type]
-
-
 def _optional(kind: Any, *, required: bool) -> Any:
     return (kind, ...) if required else (kind | None, None)
-
-
-def _whole(value: Any) -> int:
-    """A JSON integer; 1.0 is one as well, true is not, although Python says True == 1."""
-    if isinstance(value, bool) or not isinstance(value, int | Decimal) or value != int(value):
-        raise _problem("not_a_whole_number")
-    return int(value)
-
-
-def _read_cents(value: Any) -> int:
-    """Cents of a decimal text or a JSON number, exactly."""
-    if isinstance(value, str):
-        if not _AMOUNT.fullmatch(value):
-            raise _problem("not_an_amount")
-        value = Decimal(value)
-    if isinstance(value, bool) or not isinstance(value, int | Decimal):
-        raise _problem("not_an_amount")
-    if isinstance(value, Decimal) and int(value.as_tuple().exponent) < -2:
-        raise _problem("more_than_2_decimals")
-    return int(value * 100)
-
-
-def _read_instant(value: Any) -> int:
-    """Microseconds UTC of an instant with an offset."""
-    if not isinstance(value, str) or not _INSTANT.fullmatch(value):
-        raise _problem("not_an_instant_with_offset")
-    try:
-        instant = datetime.fromisoformat(value.upper())
-    except ValueError:
-        raise _problem("no_such_instant") from None
-    return (instant - _EPOCH) // timedelta(microseconds=1)
-
-
-def _in_units(cents: int) -> str:
-    sign = "-" if cents < 0 else ""
-    return f"{sign}{abs(cents) // 100}.{abs(cents) % 100:02d}"

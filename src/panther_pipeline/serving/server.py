@@ -7,7 +7,6 @@ socket and waits for what is in flight. Whoever balances the load has that long 
 import gc
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable
 from types import FrameType
@@ -25,7 +24,7 @@ from panther_pipeline.serving.service import Service
 
 
 def serve(load_scorer: Callable[[], Scorer], config: ServingConfig) -> None:
-    """Listen until SIGTERM or SIGINT.
+    """Listen until SIGTERM or SIGINT. What holds for the whole process, the program has set (`__main__`).
 
     Args:
         load_scorer: loads and verifies; called in a thread while the socket is already open.
@@ -38,7 +37,6 @@ def serve(load_scorer: Callable[[], Scorer], config: ServingConfig) -> None:
     """
     key, card_key = read_api_key(config), read_card_key()
     configure_logging()
-    sys.setswitchinterval(config.switch_interval_s)
     service = Service(
         load_scorer, config, on_failure=lambda: server.leave(), on_settled=_pass_over_loaded, card_key=card_key
     )

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from panther_pipeline.cards.keys import CardKey
 from panther_pipeline.features.event import OnlineEvent as Event
+from panther_pipeline.online.card_numbers import is_key_of
 from panther_pipeline.online.decision import Decision
 from panther_pipeline.serving.admission import Admission
 from panther_pipeline.serving.config import ServingConfig
@@ -164,7 +165,7 @@ class Service:
 
     def _load(self) -> Loaded:
         scorer = self._load_scorer()
-        if self._card_key is not None and self._card_key.id != scorer.schema.card_key_id:
+        if self._card_key is not None and not is_key_of(scorer.schema, self._card_key):
             fields = {"key_id": self._card_key.id, "key_id_of_store": scorer.schema.card_key_id}
             SERVICE_LOGGER.warning(
                 "the store was not made with this PANTHER_CARD_KEY: card numbers are refused", extra={"fields": fields}

@@ -6,7 +6,8 @@ from panther_pipeline.cache.stores.config import LmdbConfig, RedisConfig
 from panther_pipeline.cache.stores.lmdb_store import LmdbSource, count_live_rows
 from panther_pipeline.cache.stores.record_store import StoreSource
 from panther_pipeline.errors import ConfigurationError
-from panther_pipeline.online.load import ScorerArtifacts, check_store
+from panther_pipeline.online.artifacts import ScorerArtifacts
+from panther_pipeline.online.load import check_store
 
 if TYPE_CHECKING:
     import redis
