@@ -20,7 +20,10 @@ class Doorkeeper:
 
     def __init__(self, service: Service, work: frozenset[tuple[str, str]]) -> None:
         self._service = service
-        self._work = {(method.encode(), path.encode()): (method, path) for method, path in work}
+        self._count = {
+            (method.encode(), path.encode()): service.metrics.prepare_count(method=method, route=path, status=503)
+            for method, path in work
+        }
         answer, status = busy("overloaded", service.config.retry_after_s), HTTPStatus.SERVICE_UNAVAILABLE
         head = [b": ".join(header) for header in answer.raw_headers]
         self.answer = b"\r\n".join([f"HTTP/1.1 {status} {status.phrase}".encode(), *head, b"", bytes(answer.body)])
@@ -35,9 +38,9 @@ class Doorkeeper:
         service = self._service
         if not service.admission.is_full or service.is_stopping:  # who stops has more to say
             return False
-        work = self._work.get((method, url.partition(b"?")[0]))
-        if work is None:
+        count = self._count.get((method, url.partition(b"?")[0]))
+        if count is None:
             return False
-        service.metrics.count_request(method=work[0], route=work[1], status=503, duration_s=0.0)
+        count(0.0)
         service.turned_away.add()
         return True

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 T = TypeVar("T")
-_SHORT_S = 0.002
+_SHORT_S = 0.005
 _WEIGHT = 0.05  # of the newest call in the mean: some twenty calls are remembered
 
 
