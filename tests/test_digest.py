@@ -99,3 +99,19 @@ def assert_refused(artifact, is_ahead: bool) -> None:
         digest_ahead(artifact)
     with pytest.raises(ArtifactError, match=r"x\.bin has changed"):
         open_published(artifact)
+
+
+def test_digest_is_computed_where_no_thread_can_be_started(file, monkeypatch):
+    def refuse(_):
+        raise RuntimeError("can't start new thread")
+
+    expected = file_digest(file)
+    monkeypatch.setattr(digest.Thread, "start", refuse)
+    begin_digests({file: expected})
+    assert file_digest(file, like=expected) == expected
+    assert file_digest(file) == expected
+
+
+def test_digest_of_a_missing_file_cannot_be_begun(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        begin_digests({tmp_path / "x": "0" * 64})

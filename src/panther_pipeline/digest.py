@@ -8,6 +8,7 @@ import os
 from collections import deque
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 from threading import Thread
 
@@ -91,8 +92,9 @@ def _compute(digests: Iterable[_Digest], num_threads: int) -> None:
         for digest in digests:
             digest.work()
 
-    for _ in range(num_threads):
-        Thread(target=work, name="digest", daemon=True).start()
+    with suppress(RuntimeError):  # no thread to be had: whoever asks for a digest computes it
+        for _ in range(num_threads):
+            Thread(target=work, name="digest", daemon=True).start()
 
 
 def _digest_part(path: Path, start: int, length: int) -> bytes:
@@ -111,7 +113,8 @@ def _is_large(path: Path) -> bool:
 
 def _num_threads() -> int:
     """A core is left to whoever goes on meanwhile: who starts a service, or has one whose store is renewed."""
-    return max(1, min((os.cpu_count() or 1) - 1, _MOST_THREADS))
+    num_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(num_cores - 1, _MOST_THREADS))
 
 
 def _file_identity(path: Path) -> tuple[int, ...]:

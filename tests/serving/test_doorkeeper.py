@@ -124,6 +124,38 @@ def test_large_body_of_one_turned_away_is_dropped(full_house):
     assert [status for status, _ in receive(client, 1)] == [200]
 
 
+def test_next_request_has_its_own_time_for_headers(start_service, contract):
+    service = start_service("--delay-s", "4", max_in_house=1, idle_timeout_s=2.0)
+    request = post(json.dumps(contract.example()).encode())
+    inside, client = (socket.create_connection(("127.0.0.1", service.port), timeout=20) for _ in range(2))
+    with inside, client:
+        inside.sendall(request)
+        time.sleep(0.1)
+        client.sendall(request)
+        assert [status for status, _ in receive(client, 1)] == [503]
+        time.sleep(1.2)
+        client.sendall(HEALTH[:10])
+        time.sleep(1.2)
+        client.sendall(HEALTH[10:])
+        assert [status for status, _ in receive(client, 1)] == [200]
+
+
+def test_full_house_asks_for_no_key(start_service, contract):
+    """Nobody is let in without one: not then, and not before."""
+    service = start_service("--delay-s", "0.5", max_in_house=1, key="q7Zk2mVx9LwT4bRn8cYd")
+    body = json.dumps(contract.example()).encode()
+    inside, client = (socket.create_connection(("127.0.0.1", service.port), timeout=20) for _ in range(2))
+    with inside, client:
+        client.sendall(post(body))
+        assert [status for status, _ in receive(client, 1)] == [401]
+        client = socket.create_connection(("127.0.0.1", service.port), timeout=20)
+        inside.sendall(post(body, headers=b"X-API-Key: q7Zk2mVx9LwT4bRn8cYd\r\n"))
+        time.sleep(0.1)
+        client.sendall(post(body))
+        assert [status for status, _ in receive(client, 1)] == [503]
+        client.close()
+
+
 @pytest.mark.parametrize(("version", "headers"), [(b"1.0", b""), (b"1.1", b"Connection: close\r\n")])
 def test_connection_that_wants_to_end_ends(full_house, version, headers):
     _, request, client, _ = full_house

@@ -1,5 +1,6 @@
 """The service as a process: sockets, signals, exit status."""
 
+import gc
 import json
 import signal
 import socket
@@ -8,6 +9,8 @@ import sys
 import time
 
 import pytest
+
+from panther_pipeline.serving import server
 
 
 def connect(service):
@@ -195,6 +198,13 @@ def test_serving_loads_nothing_that_batches_need():
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     for name in ("kedro", "mlflow", "joblib", "sklearn", "cloudpickle", "torch", "polars", "pyarrow", "pandas"):
         assert f"'{name}'" not in loaded
+
+
+def test_garbage_is_looked_for_again_once_all_is_loaded(monkeypatch):
+    monkeypatch.setattr(gc, "freeze", lambda: None)  # of the whole test run
+    gc.disable()
+    server._pass_over_loaded()
+    assert gc.isenabled()
 
 
 def test_log_says_where_the_page_is(start_service):

@@ -57,9 +57,17 @@ def test_short_call_runs_in_the_loop_once_it_is_known_to_be_short(take):
 def test_call_of_many_parts_runs_in_the_thread(take):
     async def conversation(turns):
         await turns.call_parts(1, slowly, 0.001)
-        return [await turns.call_parts(num, in_loop) for num in (1, 1000)]
+        return [await turns.call_parts(num, in_loop) for num in (1, 2, 3)]
 
-    assert take(conversation) == [True, False]
+    assert take(conversation) == [True, True, False]
+
+
+def test_call_of_slow_parts_runs_in_the_thread(take):
+    async def conversation(turns):
+        await turns.call_parts(1, slowly, 0.015)
+        return await turns.call_parts(2, in_loop)
+
+    assert take(conversation) is False
 
 
 def test_call_that_may_block_runs_in_the_thread(take):
@@ -106,6 +114,8 @@ def test_call_that_was_given_up_still_runs_alone(take):
         given_up = asyncio.create_task(turns.call(lambda: ended.append(slowly(0.2))))
         await asyncio.sleep(0.05)
         given_up.cancel()
+        await asyncio.sleep(0.02)
+        given_up.cancel()  # by somebody else, too
         num_ended = await turns.call_parts(1, lambda: len(ended))
         with pytest.raises(asyncio.CancelledError):
             await given_up
@@ -141,3 +151,20 @@ def test_failure_reaches_the_caller_and_the_turn_passes_on(take):
         return await turns.call_parts(1, in_loop)
 
     assert take(conversation) is True
+
+
+def test_failures_that_are_slow_leave_the_loop(take):
+    threads = []
+
+    def fail_late():
+        threads.append(slowly(0.5))
+        raise ValueError("no")
+
+    async def conversation(turns):
+        await turns.call_parts(1, in_loop)
+        for _ in range(2):
+            with pytest.raises(ValueError, match="no"):
+                await turns.call_parts(1, fail_late)
+
+    take(conversation)
+    assert threads == [True, False]

@@ -95,7 +95,8 @@ def example_frame(schema: EventSchema, time_us: int) -> pd.DataFrame:
         time_us: of the event, microseconds UTC.
     """
     event = example_event(schema, time_us)
-    return pd.DataFrame([event | event.pop("attributes", {})])
+    attributes = event.pop("attributes", {})
+    return pd.DataFrame([event | attributes])
 
 
 def _read_cell(read: Read, cell: Any, row: int, column: str) -> Any:

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from panther_pipeline.ledger.texts import SCIENTIFIC_ID
+from panther_pipeline.units import to_us
 
 MAX_ID_CHARS = 128
 MAX_CATEGORY_CHARS = 256
@@ -140,7 +141,7 @@ def read_instant(text: Any) -> int:
         instant = datetime.fromisoformat(text.upper())
     except ValueError:
         raise RefusedValueError("no_such_instant", f"{_INSTANT_WORDS}; there is no such instant") from None
-    return (instant - _EPOCH) // timedelta(microseconds=1)
+    return to_us(instant)
 
 
 def check_instant(time_us: int, earliest_us: int, latest_us: int) -> None:

@@ -60,6 +60,8 @@ def main(
         serve(ScorerLoader(artifacts, find_source(config.store, artifacts)), config)
     except PantherError as error:
         raise click.ClickException(str(error)) from error
+    finally:
+        gc.enable()
 
 
 def use_one_thread() -> None:

@@ -1,7 +1,7 @@
 """Turns work away when the house is full, before anything is made of it.
 
 A request that goes through the application to be refused costs a tenth of one that is answered: at four times the
-capacity a fifth of all time. Here it costs a look at its first line.
+capacity a fifth of all time. Here it costs a look at its address.
 """
 
 from http import HTTPStatus

@@ -71,9 +71,11 @@ class GuardedProtocol(HttpToolsProtocol):
         self._count(len(name) + len(value))
 
     def on_message_begin(self) -> None:
-        """Count from zero."""
+        """Count from zero. Behind one that was turned away the deadline was that of an idle connection until now."""
         super().on_message_begin()
         self._complete_bytes = 0
+        if self._is_turned_away:
+            self._cancel_head()
 
     def on_headers_complete(self) -> None:
         """The headers are there: from here on the body has its own deadline, unless there is no room."""

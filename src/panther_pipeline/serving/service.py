@@ -140,7 +140,8 @@ class Service:
     async def score(self, scorer: Scorer, events: Sequence[Event], explain: bool) -> list[Decision]:
         """Call `Scorer.score`, which may compute what is not cached, and ask another machine for its records."""
         may_block = not self._is_warm or self.config.store.kind != "lmdb"
-        return await self._turns.call_parts(len(events), scorer.score, events, explain, may_block=may_block)
+        num_parts = len(events) * (2 if explain else 1)  # reasons take as long as the score
+        return await self._turns.call_parts(num_parts, scorer.score, events, explain, may_block=may_block)
 
     def note_events(self) -> None:
         """Events came in: users wait to be embedded."""

@@ -1,18 +1,20 @@
-"""Calls the scorer, one call after the other: a short one in the event loop, any other in a thread.
+"""Calls the scorer, one call after the other: in a thread, or in the event loop if it will be short.
 
 To hand a call to a thread and its answer back costs as much as half a score, and meanwhile two threads contend for one
-interpreter. What is expected to be done within `_SHORT_S` is therefore done where it is asked for. Before each call the
-loop looks at what has come, so that those who find no room are told so between two scores.
+interpreter. A score that is expected to be done within `_SHORT_S` is therefore computed where it is asked for. Before
+each of these the loop looks at what has come, so that those who find no room are told so between two scores.
 """
 
 import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 _SHORT_S = 0.005
+_MOST_PARTS = 2  # of a call in the loop: any of them may take ten times the mean
 _WEIGHT = 0.05  # of the newest call in the mean: some twenty calls are remembered
 
 
@@ -30,33 +32,36 @@ class Turns:
             running = asyncio.get_running_loop().run_in_executor(self._worker, function, *args)
             try:
                 return await asyncio.shield(running)
-            except asyncio.CancelledError:
-                await asyncio.wait([running])  # a thread cannot be stopped: the next one waits for it all the same
-                raise
+            finally:
+                while not running.done():  # given up, but a thread cannot be stopped: the next one waits all the same
+                    with suppress(asyncio.CancelledError):
+                        await asyncio.wait([running])
 
     async def call_parts(self, num_parts: int, function: Callable[..., T], *args: Any, may_block: bool = False) -> T:
         """A call that takes longer the more parts it has; in the loop if it will be short by the calls before.
 
         Args:
-            num_parts: of this call, e.g. events to score.
+            num_parts: of this call: events to score.
             function: what to call with `args`.
             may_block: it may wait for something else than the processor: never in the loop.
         """
 
         def timed() -> T:
             start_s = time.perf_counter()
-            answer = function(*args)
-            self._note((time.perf_counter() - start_s) / max(1, num_parts))
-            return answer
+            try:
+                return function(*args)
+            finally:
+                self._note((time.perf_counter() - start_s) / max(1, num_parts))
 
-        if may_block or self._part_s is None or num_parts * self._part_s > _SHORT_S:
+        is_short = self._part_s is not None and num_parts * self._part_s <= _SHORT_S and num_parts <= _MOST_PARTS
+        if may_block or not is_short:
             return await self.call(timed)
         async with self._turn:
             await asyncio.sleep(0)
             return timed()
 
     def end(self) -> None:
-        """Wait for the call that is under way; none is begun after it."""
+        """Wait for the call that is under way in the thread; none is begun there after it."""
         self._worker.shutdown(cancel_futures=True)
 
     def _note(self, part_s: float) -> None:
