@@ -12,7 +12,8 @@ and a client (serving_load.py) that sends at a constant rate, from whose due tim
                                of Redis if redis-server is there (of fewer users, in memory); their decoding
     score*, ingest, refresh_*  in one process and thread, a call each: p50 is the median of the rounds, p99 and p99.9
                                are of all calls
-    recompute_ratio            a score with the state computed from 256 events / one with the cache (serving_naive.py)
+    recompute_ratio            a score with the state computed from 256 events / one with the cache (serving_naive.py);
+                               by_layers: with deeper backbones than the run's
     capacity_per_s             most answers a second of the steps of offered load; requests_per_s_per_core: over the
                                processor seconds per second that the service took meanwhile
     half_load, overload        at half of that for --seconds, at four times for half as long; then half again: recovery
@@ -49,7 +50,7 @@ from serving_in_process import (
     measure_scores,
     opened,
 )
-from serving_naive import prepare_contest
+from serving_naive import DEEPER, prepare_contest
 from serving_redis import served_by_redis
 from serving_run import Crowd, ServedRun, as_sent
 from serving_timing import Timings
@@ -130,6 +131,13 @@ def measure(run: ServedRun, as_of: str, num_users: int, seconds: float, folder: 
         "http_p99_ms_half_load": http["half_load"]["p99_ms"],
         "recompute_ratio": round(timings.ratio("naive_backbone_256_events", "cached_256_events"), 2),
         "recompute_ratio_with_features": round(timings.ratio("naive_whole_256_events", "cached_256_events"), 2),
+        "recompute_ratio_by_layers": {
+            run.backbone.config.num_layers: round(timings.ratio("naive_backbone_256_events", "cached_256_events"), 2),
+            **{
+                num_layers: round(timings.ratio(f"naive_{num_layers}_layers_256_events", "cached_256_events"), 2)
+                for num_layers in DEEPER
+            },
+        },
         "requests_per_s_per_core": http["requests_per_s_per_core"],
         "as_of": as_of,
         "store": {"users": crowd.num_users, "users_of_the_run": len(crowd.originals), "mb": round(store_mb, 1)},

@@ -4,6 +4,7 @@ Two of them, since features can be kept or computed as well:
 
     naive_backbone    the backbone reads 256 events of the user and forecasts; features come from the cached activity
     naive_whole       besides, features come from the ledger's rows of the user and of the counterparty
+    naive_4_layers    naive_backbone with a deeper backbone of the same width, random weights; likewise 8
 
 Both are spared what else such a service would do: the rows lie in memory, parted by user and counterparty, tokens are
 encoded already, and the surprises of the past, which the score is standardised by, are taken from the record.
@@ -38,6 +39,7 @@ from serving_run import ServedRun
 
 NUM_EVENTS = 256
 NUM_USERS = 32
+DEEPER = (4, 8)  # layers
 
 
 class NaiveScorer(OnlineScorer):
@@ -69,17 +71,19 @@ class LedgerFeatures(OnlineFeatures):
 
 @dataclass(frozen=True, kw_only=True)
 class Contest:
-    """Three ways to the score of the same events."""
+    """Ways to the score of the same events."""
 
     events: list[OnlineEvent]
     cached: OnlineScorer
     naive_backbone: OnlineScorer
     naive_whole: OnlineScorer
+    naive_deeper: dict[int, OnlineScorer]  # by layers
     facts: dict[str, object]
 
     def check(self) -> None:
         """With the cache and without comes the same score: both ways do the same work."""
-        kept, anew, _ = ([d.probability for d in way.score(self.events)] for way in self.ways.values())
+        ways = (self.cached, self.naive_backbone)
+        kept, anew = ([decision.probability for decision in way.score(self.events)] for way in ways)
         assert np.abs(np.subtract(kept, anew)).max() < 1e-5
 
     @property
@@ -88,6 +92,7 @@ class Contest:
             "cached_256_events": self.cached,
             "naive_backbone_256_events": self.naive_backbone,
             "naive_whole_256_events": self.naive_whole,
+            **{f"naive_{num_layers}_layers_256_events": way for num_layers, way in self.naive_deeper.items()},
         }
 
     def close(self) -> None:
@@ -104,12 +109,7 @@ def prepare_contest(run: ServedRun, online: OnlineStore, events: list[OnlineEven
         folder: of the store that is written.
     """
     backbone = reading_256(run.backbone)
-    refresher = Refresher(
-        backbone=ServedBackbone.of(backbone),
-        counts_V=run.tokenizer.vocabulary.counts_V,
-        refresh=online.facts.refresh,
-        num_next=online.facts.num_next_transactions,
-    )
+    refresher = _refresher(backbone, run, online)
     records = dict(online.records())
     chosen = _longest(records, online, events)
     users = [UserRecord.unpack(records["user", event.user_id], online.activity) for event in chosen]
@@ -122,10 +122,9 @@ def prepare_contest(run: ServedRun, online: OnlineStore, events: list[OnlineEven
         "store": LmdbStore.open(folder),
         "facts": online.facts,
         "head": FraudHead.load(run.artifacts.head),
-        "ingestor": Ingestor(
-            tokenizer=run.tokenizer, refresher=refresher, activity=online.activity, num_recent=2 * NUM_EVENTS
-        ),
+        "ingestor": _ingestor(refresher, run, online),
     }
+    deeper = {num_layers: _refresher(reading_256(run.backbone, num_layers), run, online) for num_layers in DEEPER}
     whole = NaiveScorer(**parts)
     whole._features = LedgerFeatures(whole._features, run.events, online.facts.as_of_us, chosen)
     return Contest(
@@ -133,6 +132,10 @@ def prepare_contest(run: ServedRun, online: OnlineStore, events: list[OnlineEven
         cached=OnlineScorer(**parts),
         naive_backbone=NaiveScorer(**parts),
         naive_whole=whole,
+        naive_deeper={
+            num_layers: NaiveScorer(**{**parts, "ingestor": _ingestor(one, run, online)})
+            for num_layers, one in deeper.items()
+        },
         facts={
             "history_events": NUM_EVENTS,
             "users": len(chosen),
@@ -143,11 +146,13 @@ def prepare_contest(run: ServedRun, online: OnlineStore, events: list[OnlineEven
     )
 
 
-def reading_256(backbone: Backbone) -> Backbone:
-    """The backbone, or one of its sizes that reads 256 events."""
-    if backbone.max_events == NUM_EVENTS:
+def reading_256(backbone: Backbone, num_layers: int | None = None) -> Backbone:
+    """The backbone, or one of its sizes that reads 256 events; with another number of layers, if one is given."""
+    wanted = {"max_events": NUM_EVENTS, "num_layers": num_layers or backbone.config.num_layers}
+    found = backbone.config.model_dump()
+    if found == found | wanted:
         return backbone
-    config = type(backbone.config)(**{**backbone.config.model_dump(), "max_events": NUM_EVENTS})
+    config = type(backbone.config)(**found | wanted)
     return Backbone(
         config,
         vocab_size=backbone.vocab_size,
@@ -156,6 +161,19 @@ def reading_256(backbone: Backbone) -> Backbone:
         tokenizer_digest=backbone.tokenizer_digest,
         tokenizer_kind=backbone.tokenizer_kind,
     ).eval()
+
+
+def _refresher(backbone: Backbone, run: ServedRun, online: OnlineStore) -> Refresher:
+    return Refresher(
+        backbone=ServedBackbone.of(backbone),
+        counts_V=run.tokenizer.vocabulary.counts_V,
+        refresh=online.facts.refresh,
+        num_next=online.facts.num_next_transactions,
+    )
+
+
+def _ingestor(refresher: Refresher, run: ServedRun, online: OnlineStore) -> Ingestor:
+    return Ingestor(tokenizer=run.tokenizer, refresher=refresher, activity=online.activity, num_recent=2 * NUM_EVENTS)
 
 
 def of_256_events(history: UserHistory) -> UserHistory:

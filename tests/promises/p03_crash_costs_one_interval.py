@@ -79,7 +79,8 @@ def test_crash_costs_at_most_one_interval(tmp_path):
     for _ in range(NUM_KILLS):
         first, last, restart_s = killed_child(tmp_path, rng)
         assert first == saved + 1
-        saved = CheckpointFolder(tmp_path).latest().step
+        latest = CheckpointFolder(tmp_path).latest()
+        saved = 0 if latest is None else latest.step  # a slow machine is killed before its first checkpoint
         lost.append(last - saved)
         restarts_s.append(restart_s)
     share = saving_share(tmp_path / "default")
