@@ -36,6 +36,7 @@ import torch
 from common import write_result
 from panther_pipeline.cache.stores.lmdb_generation import write_generation
 from panther_pipeline.features.event import OnlineEvent
+from panther_pipeline.online.as_sent import as_sent
 from panther_pipeline.online.build import OnlineStore
 from panther_pipeline.online.load import ScorerArtifacts, load_scorer
 from serving_http import measure_http, measure_start
@@ -52,7 +53,7 @@ from serving_in_process import (
 )
 from serving_naive import DEEPER, prepare_contest
 from serving_redis import served_by_redis
-from serving_run import Crowd, ServedRun, as_sent
+from serving_run import Crowd, ServedRun
 from serving_timing import Timings
 
 _REDIS_USERS = 5_000

@@ -21,7 +21,6 @@ from panther_pipeline.features.event import OnlineEvent, read_events
 from panther_pipeline.ledger.schema import LedgerSchema
 from panther_pipeline.model.backbone import Backbone
 from panther_pipeline.online.build import OnlineStore, StoreConfig, StoreSources, build_online_store
-from panther_pipeline.online.event_values import in_units, write_instant
 from panther_pipeline.online.load import ScorerArtifacts
 from panther_pipeline.online.record import UserRecord
 from panther_pipeline.settings import CONFIG_LOADER_ARGS, CONFIG_LOADER_CLASS
@@ -145,18 +144,3 @@ def _moved(record: UserRecord, rng: np.random.Generator) -> UserRecord:
     noise_D = rng.normal(0, _NOISE, len(forecast.embedding_D)).astype(np.float32)
     forecast = replace(forecast, embedding_D=forecast.embedding_D + noise_D)
     return replace(record, history=replace(record.history, forecast=forecast))
-
-
-def as_sent(event: OnlineEvent) -> dict[str, Any]:
-    """The body of a request for the score of an event; an attribute that is empty is left out."""
-    sent: dict[str, Any] = {
-        "user_id": event.user_id,
-        "event_id": event.event_id,
-        "event_time": write_instant(event.time_us),
-        "attributes": {name: value for name, value in event.attributes.items() if value is not None},
-    }
-    if event.amount_cents is not None:
-        sent["amount"] = in_units(event.amount_cents)
-    if event.counterparty is not None:
-        sent["counterparty"] = event.counterparty
-    return sent

@@ -5,11 +5,16 @@ from datetime import UTC, datetime, timedelta, timezone
 import polars as pl
 import pytest
 
-from panther_pipeline.units import BEFORE_ALL_US, DAY_US, epoch_us
+from panther_pipeline.units import BEFORE_ALL_US, DAY_US, epoch_us, from_us, to_us
 
 
 def test_a_day_is_a_day():
     assert timedelta(days=1) // timedelta(microseconds=1) == DAY_US
+
+
+@pytest.mark.parametrize("time_us", [0, 1, -1, 1_709_299_325_000_001])
+def test_instant_and_its_microseconds_are_the_same(time_us):
+    assert to_us(from_us(time_us)) == time_us
 
 
 @pytest.mark.parametrize("unit", ["ms", "us", "ns"])

@@ -19,6 +19,11 @@ def to_us(instant: datetime) -> int:
     return (instant - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
+def from_us(time_us: int) -> datetime:
+    """The instant, in UTC, that `to_us` counts."""
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time_us)
+
+
 def epoch_us(times_N: "pl.Series") -> np.ndarray:
     """Microseconds since 1970-01-01 UTC.
 

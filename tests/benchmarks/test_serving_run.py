@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from panther_pipeline.online.as_sent import as_sent
 from panther_pipeline.online.facts import known_values
 from panther_pipeline.online.record import UserRecord
 from panther_pipeline.online.refresh import Refresher
@@ -59,8 +60,6 @@ def test_events_of_the_crowd_are_of_its_users_each_once(crowd, finished_run):
 
 
 def test_sent_event_is_read_as_it_was(benchmarks, finished_run, online):
-    from serving_run import as_sent
-
     contract = EventContract(
         online.facts.events.as_schema(known_values(online.sources.tokenizer)), ServingConfig(max_future_s=None)
     )

@@ -23,10 +23,10 @@ from pathlib import Path
 import pytest
 
 from panther_pipeline.cache.stores.lmdb_generation import write_generation
+from panther_pipeline.online.as_sent import as_sent
 from panther_pipeline.online.record import UserRecord
 from panther_pipeline.publish import read_manifest
 
-from ..as_sent import as_sent
 from ..conftest import ServiceProcess
 
 AS_OF = "2024-12-01"

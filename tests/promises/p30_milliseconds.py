@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from panther_pipeline.code_version import describe_machine
+from panther_pipeline.online.as_sent import as_sent
 
 AS_OF = "2024-12-01"
 SECONDS = float(os.environ.get("PANTHER_LATENCY_SECONDS", "5"))  # 300 for the record
@@ -78,7 +79,6 @@ def store(finished_run, tmp_path_factory):
 def half_load(finished_run, benchmarks, store) -> HalfLoad:
     from serving_load import Client
     from serving_process import serve
-    from serving_run import as_sent
 
     bodies = [json.dumps(as_sent(event)).encode() for event in finished_run.events_from(AS_OF, NUM_EVENTS)[1]]
     with serve(replace(finished_run.artifacts, store=store), SETTINGS, store.with_name("log")) as service:

@@ -6,8 +6,7 @@ from typing import Any
 import httpx
 
 from panther_pipeline.features.event import OnlineEvent
-
-from ..as_sent import as_sent
+from panther_pipeline.online.as_sent import as_sent
 
 MOST_TOGETHER = 256  # events of one request
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
+from panther_pipeline.online.as_sent import as_sent
 from panther_pipeline.online.load import load_scorer
 
-from ..as_sent import as_sent
 from ..batch_run import check_scores, read_batch
 from .conftest import running
 from .replay import replay

@@ -15,11 +15,11 @@ from click.testing import CliRunner
 from panther_pipeline.cache.stores.config import PASSWORD_VARIABLE, LmdbConfig, RedisConfig
 from panther_pipeline.cache.stores.lmdb_store import LmdbSource
 from panther_pipeline.errors import ArtifactError, ConfigurationError
+from panther_pipeline.online.as_sent import as_sent
 from panther_pipeline.online.load import load_scorer
 from panther_pipeline.serving.__main__ import main
 from panther_pipeline.serving.store import find_source, publish_store
 
-from ..as_sent import as_sent
 from ..redis_server import running_redis
 from .conftest import running
 

@@ -5,7 +5,6 @@ last, R risk windows.
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -27,9 +26,7 @@ from panther_pipeline.features.formulas import (
 )
 from panther_pipeline.features.look_back import entries_before, look_back, window_starts
 from panther_pipeline.features.past import NO_PAST, Past, look_up
-from panther_pipeline.units import BEFORE_ALL_US
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+from panther_pipeline.units import BEFORE_ALL_US, from_us
 
 
 class OnlineFeatures:
@@ -103,7 +100,7 @@ class OnlineFeatures:
         return entries_before(activity.entries_E, time_us), activity.past
 
     def _describe_itself(self, event: OnlineEvent) -> np.ndarray:
-        local = (_EPOCH + timedelta(microseconds=event.time_us)).astimezone(self._zone)
+        local = from_us(event.time_us).astimezone(self._zone)
         cents = np.int64(event.cents)  # as in a table: Python would divide large integers another way
         return np.array(describe_context(cents, local.hour, local.minute, local.weekday(), self._config))
 

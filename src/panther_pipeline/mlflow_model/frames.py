@@ -15,6 +15,7 @@ import pandas as pd
 from panther_pipeline.cards.keys import read_card_key
 from panther_pipeline.errors import ConfigurationError, SourceError
 from panther_pipeline.features.event import OnlineEvent
+from panther_pipeline.online.as_sent import example_event
 from panther_pipeline.online.card_numbers import CardNumbers
 from panther_pipeline.online.decision import Decision
 from panther_pipeline.online.event_values import (
@@ -27,7 +28,6 @@ from panther_pipeline.online.event_values import (
     read_id,
     read_instant,
 )
-from panther_pipeline.online.example import example_event
 from panther_pipeline.online.schema import AttributeSchema, EventSchema
 
 Read = Callable[[Any], Any]

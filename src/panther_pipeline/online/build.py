@@ -27,6 +27,7 @@ from panther_pipeline.online.history import UserHistory
 from panther_pipeline.online.record import UserRecord
 from panther_pipeline.tokenizer.sequences import TokenSequences
 from panther_pipeline.tokenizer.tokenizer import Tokenizer
+from panther_pipeline.units import to_us
 
 
 class StoreConfig(Config):
@@ -161,7 +162,7 @@ def _describe_events(schema: LedgerSchema, tokenizer: Tokenizer, card_key_id: st
         attributes=attributes,
         has_counterparty=schema.counterparty is not None,
         amount_range_cents=schema.range_cents if schema.amount else None,
-        earliest_us=0 if isinstance(time, OrderColumn) else round(time.earliest_instant.timestamp() * 1_000_000),
+        earliest_us=0 if isinstance(time, OrderColumn) else to_us(time.earliest_instant),
         has_labels=schema.label is not None,
         card_key_id=card_key_id,
         masks_card_numbers=schema.card_numbers == "tokenize",

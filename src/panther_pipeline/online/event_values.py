@@ -1,18 +1,17 @@
 """What a value of an event may be, wherever it comes from: amounts and instants never pass through a float."""
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from panther_pipeline.ledger.texts import SCIENTIFIC_ID
-from panther_pipeline.units import to_us
+from panther_pipeline.units import from_us, to_us
 
 MAX_ID_CHARS = 128
 MAX_CATEGORY_CHARS = 256
 LARGEST_NUMBER = 10**18
 AMOUNT = r"-?[0-9]{1,15}(\.[0-9]{1,2})?"
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _AMOUNT = re.compile(AMOUNT)
 _UNUSABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # control characters, halves of surrogate pairs
 _ROUNDED = re.compile(SCIENTIFIC_ID)
@@ -162,4 +161,4 @@ def write_instant(time_us: int) -> str:
         >>> write_instant(500_000)
         '1970-01-01T00:00:00.500000+00:00'
     """
-    return (_EPOCH + timedelta(microseconds=time_us)).isoformat()
+    return from_us(time_us).isoformat()

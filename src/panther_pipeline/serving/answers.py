@@ -1,6 +1,8 @@
 """Answers as bytes: scores, and refusals that are small and repeat nothing of the request."""
 
 import json
+from collections.abc import Iterable
+from http import HTTPStatus
 from typing import Any
 
 from fastapi.responses import Response
@@ -45,6 +47,12 @@ def refusal(
 def busy(reason: str, retry_after_s: int) -> JsonAnswer:
     """503 with the time to wait."""
     return refusal(503, reason, headers={"Retry-After": str(retry_after_s)})
+
+
+def raw_answer(status: HTTPStatus, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> bytes:
+    """An answer as it goes over the wire, where no application writes it."""
+    head = [b": ".join(header) for header in headers]
+    return b"\r\n".join([f"HTTP/1.1 {status} {status.phrase}".encode(), *head, b"", body])
 
 
 async def send_answer(answer: Response, send: Send) -> None:

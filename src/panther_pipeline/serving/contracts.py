@@ -15,7 +15,7 @@ from pydantic import create_model as create
 from panther_pipeline.cards.keys import CardKey
 from panther_pipeline.features.event import OnlineEvent as Event
 from panther_pipeline.ledger.texts import MISSING_CATEGORY
-from panther_pipeline.online.example import example_event
+from panther_pipeline.online.as_sent import example_event
 from panther_pipeline.online.schema import AttributeSchema, EventSchema
 from panther_pipeline.serving.config import ServingConfig
 from panther_pipeline.serving.fields import RequestFields

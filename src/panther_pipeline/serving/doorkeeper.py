@@ -6,7 +6,7 @@ capacity a fifth of all time. Here it costs a look at its address.
 
 from http import HTTPStatus
 
-from panther_pipeline.serving.answers import busy
+from panther_pipeline.serving.answers import busy, raw_answer
 from panther_pipeline.serving.service import Service
 
 
@@ -24,9 +24,8 @@ class Doorkeeper:
             (method.encode(), path.encode()): service.metrics.prepare_count(method=method, route=path, status=503)
             for method, path in work
         }
-        answer, status = busy("overloaded", service.config.retry_after_s), HTTPStatus.SERVICE_UNAVAILABLE
-        head = [b": ".join(header) for header in answer.raw_headers]
-        self.answer = b"\r\n".join([f"HTTP/1.1 {status} {status.phrase}".encode(), *head, b"", bytes(answer.body)])
+        answer = busy("overloaded", service.config.retry_after_s)
+        self.answer = raw_answer(HTTPStatus.SERVICE_UNAVAILABLE, answer.raw_headers, bytes(answer.body))
 
     def turns_away(self, method: bytes, url: bytes) -> bool:
         """Whether a request finds no room; if so it is counted, and is to be sent `answer`.

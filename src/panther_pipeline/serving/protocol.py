@@ -6,14 +6,14 @@ of any length. Each of these lets a client hold a connection, and memory, for no
 """
 
 import asyncio
+from http import HTTPStatus
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from panther_pipeline.serving.answers import raw_answer
 from panther_pipeline.serving.config import ServingConfig
 from panther_pipeline.serving.doorkeeper import Doorkeeper
-
-_UNAVAILABLE = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -134,9 +134,14 @@ class GuardedProtocol(HttpToolsProtocol):
     def _turn_away(self) -> None:
         # Only now: to close before the request is read would reset the connection, and the answer would be lost.
         body = b'{"error":"too_many_connections"}'
-        head = f"Retry-After: {self.serving.retry_after_s}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        headers = [
+            (b"Content-Type", b"application/json"),
+            (b"Retry-After", b"%d" % self.serving.retry_after_s),
+            (b"Content-Length", b"%d" % len(body)),
+            (b"Connection", b"close"),
+        ]
         if not self.transport.is_closing():
-            self.transport.write(_UNAVAILABLE + head.encode() + body)
+            self.transport.write(raw_answer(HTTPStatus.SERVICE_UNAVAILABLE, headers, body))
             self.transport.close()
 
     def _count(self, num_bytes: int) -> None:

@@ -7,12 +7,12 @@ Units: amount int64 cents, gap int64 microseconds (-1 = first event of the user)
 
 import math
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from numbers import Real
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from panther_pipeline.units import to_us
+from panther_pipeline.units import from_us, to_us
 
 PREVIOUS_TIME = "previous_event_time"  # of the same user; null for the first event
 _COLUMNS = {
@@ -22,7 +22,6 @@ _COLUMNS = {
     "weekday": "event_time",
     "gap": "event_time",
 }
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def column_of(source: str, column: str) -> str:
@@ -36,7 +35,7 @@ def read_value(event: Mapping[str, Any], source: str, column: str, zone: ZoneInf
     if value is None:
         return None
     if source in ("hour", "weekday"):
-        local = (_EPOCH + timedelta(microseconds=_as_us(value))).astimezone(zone)
+        local = from_us(_as_us(value)).astimezone(zone)
         return local.hour if source == "hour" else local.weekday()
     if source == "gap":
         previous = event.get(PREVIOUS_TIME)
