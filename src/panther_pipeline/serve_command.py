@@ -11,7 +11,7 @@ from kedro.framework.cli.utils import env_option
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
-_ARTIFACTS = {"backbone": "backbone", "tokenizer": "tokenizer", "head": "fraud_head", "store": "online_store"}
+from panther_pipeline.online.artifacts import CATALOG_ENTRIES
 
 
 @click.command()
@@ -28,7 +28,7 @@ def serve(env: str | None, host: str | None, port: int | None, publish: bool) ->
         catalog, settings = loader["catalog"], loader["parameters"]["serving"]
     settings |= {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     # A process of its own, in place of this one: what serves knows neither Kedro nor MLflow.
-    artifacts = {name: catalog[entry]["filepath"] for name, entry in _ARTIFACTS.items()}
+    artifacts = {name: catalog[entry]["filepath"] for name, entry in CATALOG_ENTRIES.items()}
     os.execv(sys.executable, serving_command(artifacts, settings, publish))
 
 

@@ -133,10 +133,9 @@ class TrackingHook(MlflowHook):
     def _register_model(self) -> None:
         # Slow to import, since it brings the scorer: a command that runs nothing needs none of it.
         from panther_pipeline.mlflow_model.registry import register_scorer
-        from panther_pipeline.online.artifacts import ScorerArtifacts
+        from panther_pipeline.online.artifacts import CATALOG_ENTRIES, ScorerArtifacts
 
-        parts = {"backbone": "backbone", "tokenizer": "tokenizer", "head": "fraud_head", "store": "online_store"}
-        paths = {part: self._catalog.get(name)._filepath for part, name in parts.items()}
+        paths = {part: self._catalog.get(name)._filepath for part, name in CATALOG_ENTRIES.items()}
         register_scorer(self._candidate, ScorerArtifacts(**paths), self.run_id)
 
     @contextmanager

@@ -4,6 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+# What the project's catalog calls each part.
+CATALOG_ENTRIES = {"backbone": "backbone", "tokenizer": "tokenizer", "head": "fraud_head", "store": "online_store"}
+
 
 @dataclass(frozen=True, kw_only=True)
 class ScorerArtifacts:
