@@ -9,7 +9,7 @@ from pathlib import Path
 from panther_pipeline.cache.stores.lmdb_store import LmdbStore
 from panther_pipeline.cache.stores.record_store import Key, RecordStore
 from panther_pipeline.features.event import OnlineEvent
-from panther_pipeline.online.scorer import OnlineScorer
+from panther_pipeline.online.scorer import USERS_PER_REFRESH, OnlineScorer
 from serving_naive import Contest
 from serving_timing import Timings
 
@@ -67,7 +67,8 @@ def measure_changes(timings: Timings, scorer: OnlineScorer, arriving: list[Onlin
     later = [replace(event, event_id=f"{event.event_id}+", time_us=after_us) for event in arriving]
     timings.add_round("score_behind_by_one", (lambda e=event: scorer.score([e]) for event in later))
     assert scorer.num_touched == len(arriving)
-    timings.add_round("refresh_64_users", [scorer.refresh])
+    passes = -(-len(arriving) // USERS_PER_REFRESH)
+    timings.add_round(f"refresh_{USERS_PER_REFRESH}_users", [scorer.refresh] * passes)
     assert scorer.num_touched == 0
 
 

@@ -304,6 +304,29 @@ def test_embedding_waits_for_requests_but_not_for_ever(talk, scorer):
     assert 1 <= later <= 3  # one batch each time, not all five
 
 
+def test_embedding_goes_on_in_every_moment_that_nobody_is_in_the_house(talk, scorer):
+    async def conversation(client):
+        while not scorer.calls:  # what may have waited since before the start
+            await asyncio.sleep(0.01)
+        house, before = client.service.admission, len(scorer.calls)
+        house.enter()
+        scorer.to_refresh = 10
+        client.service.note_events()
+        counts = []
+        for _ in range(4):
+            await asyncio.sleep(0.1)  # the look at whether users wait, and longer
+            house.leave()
+            await asyncio.sleep(0)  # a moment is enough
+            await asyncio.sleep(0)
+            house.enter()
+            await asyncio.sleep(0.05)
+            counts.append(len(scorer.calls) - before)
+        house.leave()
+        return counts
+
+    assert talk(conversation, refresh_interval_s=0.02, refresh_latest_s=60.0) == [1, 2, 3, 4]
+
+
 def test_scoring_survives_a_failed_embedding(talk, scorer, event):
     async def conversation(client):
         scorer.fails_with = RuntimeError(CANARY)

@@ -4,6 +4,9 @@ A queue without end turns overload into latency for everybody: with 2 slots of 2
 at twice the capacity and within 20 s at four times; with at most 6 in the house, within 80 ms.
 """
 
+import asyncio
+from contextlib import suppress
+
 
 class Admission:
     """Counts those inside. Used from the event loop alone, so it needs no lock."""
@@ -11,6 +14,7 @@ class Admission:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.inside = 0
+        self._emptied = asyncio.Event()
 
     @property
     def is_full(self) -> bool:
@@ -27,9 +31,19 @@ class Admission:
         if self.is_full:
             return False
         self.inside += 1
+        self._emptied.clear()
         return True
 
     def leave(self) -> None:
         """Give a place back."""
         assert self.inside > 0
         self.inside -= 1
+        if self.is_empty:
+            self._emptied.set()
+
+    async def wait_until_empty(self, timeout_s: float) -> None:
+        """Return as soon as nobody is inside, and after so many seconds in any case."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while not self.is_empty:  # who has come since the last one left goes first
+                    await self._emptied.wait()

@@ -35,8 +35,8 @@ class ServingConfig(Config):
     max_header_bytes: int = Field(default=16_384, ge=1_024)  # request line and headers together
     drain_s: float = Field(default=1.0, ge=0)  # after SIGTERM: not ready, still answering, before the socket closes
     stop_timeout_s: int = Field(default=30, ge=1)  # after that: how long what is in flight may take
-    refresh_interval_s: float = Field(default=1.0, gt=0)  # how often users that events touched are embedded, when idle
-    refresh_latest_s: float = Field(default=30.0, gt=0)  # never idle for so long: one refresh goes between requests
+    refresh_interval_s: float = Field(default=1.0, gt=0)  # between looks whether users wait to be embedded again
+    refresh_latest_s: float = Field(default=5.0, gt=0)  # never idle for so long: some are embedded between requests
     reload_interval_s: float = Field(default=5.0, gt=0)  # how often to look whether a new online store is published
     max_next: int = Field(default=100, ge=1, le=1_000)  # most next transactions that one may ask for
     max_timeline: int = Field(default=192, ge=1, le=10_000)  # most past events that are shown of a user

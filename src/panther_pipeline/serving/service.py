@@ -216,33 +216,26 @@ class Service:
             SERVICE_LOGGER.error("an old store could not be closed", exc_info=error)
 
     async def _keep_fresh(self) -> None:
-        """Embed users that events touched: between requests, or at last after `refresh_latest_s`."""
-        last = time.monotonic()
+        """Embed users that events touched, some at a time: between requests, or at last after `refresh_latest_s`."""
         while True:
             await asyncio.sleep(self.config.refresh_interval_s)
-            if self.loaded is None or not self._is_warm or not self._is_stale:
-                last = time.monotonic()
-                continue
-            is_late = time.monotonic() - last > self.config.refresh_latest_s
-            if self.admission.is_empty or is_late:
+            while self.loaded is not None and self._is_warm and self._is_stale:
+                await self.admission.wait_until_empty(self.config.refresh_latest_s)
                 with self.using() as loaded:
-                    await self._refresh(loaded.scorer, once=is_late)
-                last = time.monotonic()
+                    if not await self._refresh(loaded.scorer):
+                        break
 
-    async def _refresh(self, scorer: Scorer, *, once: bool) -> None:
-        """Batch after batch while nobody is in the house; one batch if somebody is."""
-        while True:
-            self._is_stale = False  # before the call: events that come during it are seen next time
-            try:
-                num_users = await self.call(scorer.refresh)
-            except Exception as error:  # scoring goes on with the embeddings there are
-                self._is_stale = True
-                self.metrics.count_failed_refresh()
-                SERVICE_LOGGER.error("users could not be embedded", exc_info=error)
-                return
-            self.metrics.count_refreshed(num_users)
-            if num_users == 0:
-                return
+    async def _refresh(self, scorer: Scorer) -> bool:
+        """Embed some users; whether any waited."""
+        self._is_stale = False  # before the call: events that come during it are seen next time
+        try:
+            num_users = await self.call(scorer.refresh)
+        except Exception as error:  # scoring goes on with the embeddings there are
             self._is_stale = True
-            if once or not self.admission.is_empty:
-                return
+            self.metrics.count_failed_refresh()
+            SERVICE_LOGGER.error("users could not be embedded", exc_info=error)
+            return False
+        self.metrics.count_refreshed(num_users)
+        if num_users:
+            self._is_stale = True
+        return num_users > 0
