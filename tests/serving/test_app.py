@@ -10,6 +10,8 @@ from panther_pipeline.serving.config import ServingConfig
 from panther_pipeline.serving.page_files import PAGE_PATHS
 from panther_pipeline.serving.service import Service
 
+from .waiting import until
+
 CANARY = "canary-user-4711"
 
 
@@ -146,8 +148,7 @@ def test_service_listens_before_it_is_ready(talk, scorer, event):
         loading = [await client.get("/readyz"), await client.get("/healthz"), await client.post("/score", json=event)]
         loading.append(await client.get("/openapi.json"))
         await asyncio.get_running_loop().run_in_executor(None, lambda: gate.append(True))
-        while client.service.state == "loading":
-            await asyncio.sleep(0.01)
+        await until(lambda: client.service.state != "loading")
         return loading, await client.get("/readyz")
 
     gate = []
@@ -201,8 +202,7 @@ def test_all_calls_come_from_one_thread(talk, scorer, event):
 def test_users_are_embedded_after_events(talk, scorer, event):
     async def conversation(client):
         await client.post("/events", json={"events": [event] * 5})
-        while scorer.to_refresh:
-            await asyncio.sleep(0.01)
+        await until(lambda: not scorer.to_refresh)
 
     talk(conversation, refresh_interval_s=0.01)
     assert scorer.calls.count("refresh") >= 3  # two users at a time
@@ -210,14 +210,12 @@ def test_users_are_embedded_after_events(talk, scorer, event):
 
 def test_users_are_embedded_after_a_request_that_failed_half_way(talk, scorer, event):
     async def conversation(client):
-        while not scorer.calls:
-            await asyncio.sleep(0.01)
+        await until(lambda: scorer.calls)
         await asyncio.sleep(0.1)
         scorer.fails_with = StoreAwayError("away")
         refused = await client.post("/events", json=event)
         scorer.fails_with, scorer.to_refresh = None, 1  # the first events of the request were taken in
-        while scorer.to_refresh:
-            await asyncio.sleep(0.01)
+        await until(lambda: not scorer.to_refresh)
         return refused.status_code
 
     assert talk(conversation, refresh_interval_s=0.01) == 503
@@ -242,8 +240,7 @@ def test_scores_are_answered_before_users_can_be_embedded(talk, scorer, event):
         await asyncio.sleep(0.1)
         cold = scorer.calls.count("refresh")
         scorer.may_warm_up.set()
-        while scorer.to_refresh:
-            await asyncio.sleep(0.01)
+        await until(lambda: not scorer.to_refresh)
         return scored, cold
 
     scored, cold = talk(conversation, refresh_interval_s=0.01)
@@ -260,12 +257,10 @@ def test_what_was_loaded_is_settled_twice(scorer):
         service = Service(lambda: scorer, ServingConfig(), on_settled=lambda: settled.append(len(scorer.warmth)))
         scorer.may_warm_up.clear()
         await service.start()
-        while not scorer.warmth:
-            await asyncio.sleep(0.005)
+        await until(lambda: scorer.warmth)
         before = list(settled)
         scorer.may_warm_up.set()
-        while len(settled) < 2:
-            await asyncio.sleep(0.005)
+        await until(lambda: len(settled) >= 2)
         await service.stop()
         return before, settled
 
@@ -276,8 +271,7 @@ def test_model_that_cannot_be_built_is_no_service(talk, scorer, caplog):
     scorer.cannot_warm_up = True
 
     async def conversation(client):
-        while client.service.state == "ready":
-            await asyncio.sleep(0.01)
+        await until(lambda: client.service.state != "ready")
         return await client.get("/readyz")
 
     assert talk(conversation).status_code == 503
@@ -286,8 +280,7 @@ def test_model_that_cannot_be_built_is_no_service(talk, scorer, caplog):
 
 def test_embedding_waits_for_requests_but_not_for_ever(talk, scorer):
     async def conversation(client):
-        while not scorer.calls:  # what may have waited since before the start
-            await asyncio.sleep(0.01)
+        await until(lambda: scorer.calls)  # what may have waited since before the start
         await asyncio.sleep(0.1)
         client.service.admission.enter()  # from here on somebody is always in the house
         before = len(scorer.calls)
@@ -306,8 +299,7 @@ def test_embedding_waits_for_requests_but_not_for_ever(talk, scorer):
 
 def test_embedding_goes_on_in_every_moment_that_nobody_is_in_the_house(talk, scorer):
     async def conversation(client):
-        while not scorer.calls:  # what may have waited since before the start
-            await asyncio.sleep(0.01)
+        await until(lambda: scorer.calls)  # what may have waited since before the start
         house, before = client.service.admission, len(scorer.calls)
         house.enter()
         scorer.to_refresh = 10
@@ -319,7 +311,8 @@ def test_embedding_goes_on_in_every_moment_that_nobody_is_in_the_house(talk, sco
             await asyncio.sleep(0)  # a moment is enough
             await asyncio.sleep(0)
             house.enter()
-            await asyncio.sleep(0.05)
+            await until(lambda: len(scorer.calls) > before + len(counts))
+            await asyncio.sleep(0.05)  # for one too many
             counts.append(len(scorer.calls) - before)
         house.leave()
         return counts

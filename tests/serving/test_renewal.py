@@ -9,6 +9,8 @@ import pytest
 
 from panther_pipeline.errors import StoreMovedError
 
+from .waiting import until
+
 SOON = {"reload_interval_s": 0.01}
 
 
@@ -36,11 +38,6 @@ class Shelf:
 @pytest.fixture
 def shelf(fake_serving):
     return Shelf(fake_serving)
-
-
-async def until(condition) -> None:
-    while not condition():
-        await asyncio.sleep(0.005)
 
 
 async def store_of(client, path="/score", **request):
